@@ -1,0 +1,2 @@
+DROP FUNCTION search_agent_results(text, jsonb);
+DROP TABLE agent_results;

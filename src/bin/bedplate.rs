@@ -1,0 +1,5 @@
+//! The command line: see `bedplate --help`.
+
+fn main() -> std::process::ExitCode {
+    bedplate::cli::bedplate()
+}

@@ -1,0 +1,164 @@
+//! The command line: `bedplate` and `seed`. One file a subcommand; what they do is in the library.
+
+mod completions;
+mod down;
+mod migrate;
+mod reset;
+mod seed;
+mod status;
+mod ui;
+mod up;
+mod url;
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::database::config::names_a_database;
+use crate::database::private_server::PrivateServer;
+use crate::database::{Config, Environment};
+use crate::error::{Error, Result};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused; 4 the database cannot be reached.
+The environment and `.env` name the database (see .env.example); where they name none, `bedplate up` runs a \
+private PostgreSQL with its data in .bedplate/.";
+
+/// The PostgreSQL data layer your Rust backend is bolted to.
+#[derive(Debug, Parser)]
+#[command(name = "bedplate", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring everything up: a private server where no database is named, migrations, seeds
+    #[command(after_help = "Examples:\n  bedplate up\n  DATABASE_URL=postgres://owner:secret@db/app bedplate up")]
+    Up,
+    /// Stop the private server; its data stays
+    Down,
+    /// Print the database's URL, with its password
+    #[command(
+        after_help = "Examples:\n  psql \"$(bedplate url)\"\n  export APP_DATABASE_URL=\"$(bedplate url --app)\""
+    )]
+    Url(url::Args),
+    /// Apply, revert and create migrations (alone: `migrate up`)
+    Migrate(migrate::Args),
+    /// Load seeds
+    Seed(seed::Args),
+    /// Drop everything in the database, migrate and seed
+    Reset(reset::Args),
+    /// Show migrations and rows
+    Status(status::Args),
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  bedplate completions bash > ~/.local/share/bash-completion/completions/bedplate"
+    )]
+    Completions(completions::Args),
+}
+
+/// Runs `bedplate` with the process's arguments.
+pub fn bedplate() -> ExitCode {
+    let command = Cli::parse().command;
+    run(async {
+        match command {
+            Command::Up => up::run().await,
+            Command::Down => down::run(),
+            Command::Url(args) => url::run(&args),
+            Command::Migrate(args) => migrate::run(args).await,
+            Command::Seed(args) => seed::run(&args).await,
+            Command::Reset(args) => reset::run(&args).await,
+            Command::Status(args) => status::run(&args).await,
+            Command::Completions(args) => {
+                completions::run(&args);
+                Ok(())
+            }
+        }
+    })
+}
+
+/// Runs `seed`, the binary that only seeds.
+pub fn seed() -> ExitCode {
+    #[derive(Debug, Parser)]
+    #[command(name = "seed", version, about = "Load seeds into the database, as `bedplate seed` does", after_help = EXIT_CODES)]
+    struct Seed {
+        #[command(flatten)]
+        args: seed::Args,
+    }
+    let args = Seed::parse().args;
+    run(async move { seed::run(&args).await })
+}
+
+fn run(command: impl Future<Output = Result<()>>) -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.map_err(Error::io("starting")).and_then(|runtime| {
+        load_dot_env()?;
+        runtime.block_on(command)
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}{}", one_line(&error), advice(&error));
+            exit_code(&error)
+        }
+    }
+}
+
+fn load_dot_env() -> Result<()> {
+    match dotenvy::dotenv() {
+        Ok(_) => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        // The line is not shown: it may hold a password.
+        Err(dotenvy::Error::LineParse(_, at)) => Err(Error::configuration(format!(
+            ".env cannot be read: a line is wrong at character {at}; put values with spaces or # in quotes"
+        ))),
+        Err(error) => Err(Error::configuration(format!(".env cannot be read: {error}"))),
+    }
+}
+
+fn one_line(error: &Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What to do, where the error does not say so itself.
+fn advice(error: &Error) -> &'static str {
+    match error {
+        Error::Unavailable { .. } => "; is the server running? `bedplate up` starts the private one",
+        Error::Timeout { .. } => "; look for long transactions in pg_stat_activity and try again",
+        Error::Database(_) => "; `bedplate status` shows whether migrations are pending",
+        _ => "",
+    }
+}
+
+fn exit_code(error: &Error) -> ExitCode {
+    ExitCode::from(match error {
+        Error::Forbidden { .. } => 3,
+        Error::Unavailable { .. } | Error::Timeout { .. } => 4,
+        _ => 1,
+    })
+}
+
+/// The private server, where nothing names another database.
+fn private_server() -> Option<PrivateServer> {
+    let vars: HashMap<_, _> = std::env::vars().collect();
+    (!names_a_database(&vars)).then(PrivateServer::here)
+}
+
+/// The sets that an environment is seeded with.
+fn sets(environment: Environment) -> Vec<crate::database::seed::Set> {
+    use crate::database::seed::Set;
+    match environment {
+        Environment::Development => vec![Set::Reference, Set::Development],
+        Environment::Staging | Environment::Production => vec![Set::Reference],
+    }
+}
+
+fn config() -> Result<Config> {
+    Config::from_env()
+}

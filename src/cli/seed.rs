@@ -1,0 +1,32 @@
+//! `bedplate seed`, and the binary `seed`.
+
+use super::ui::Progress;
+use super::{config, sets};
+use crate::database::seed::{self, Outcome, Set};
+use crate::error::Result;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  bedplate seed\n  bedplate seed --set reference")]
+pub(super) struct Args {
+    /// Which set: reference or development (by default both, in staging and production the first)
+    #[arg(long = "set", value_name = "SET", value_parser = parse_set)]
+    sets: Vec<Set>,
+}
+
+fn parse_set(text: &str) -> std::result::Result<Set, String> {
+    text.parse().map_err(|_| "there are two sets: reference, development".to_owned())
+}
+
+pub(super) async fn run(args: &Args) -> Result<()> {
+    let config = config()?;
+    let chosen = if args.sets.is_empty() { sets(config.environment) } else { args.sets.clone() };
+    let progress = Progress::new();
+    progress.step("loading seeds");
+    let loaded = seed::load(&config.owner_url, config.environment, &chosen).await;
+    progress.finish();
+    let loaded = loaded?;
+    progress.seeds(&loaded);
+    let changed = loaded.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged).count();
+    println!("{changed} of {} seed files loaded, the rest was there; the rows fit together.", loaded.len());
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The boundary that everything goes through: configuration, connections, transactions, migrations,
+//! seeds, and the private server of `bedplate up`.
+
+pub mod config;
+pub mod migrate;
+mod pool;
+pub mod private_server;
+pub mod reset;
+pub mod seed;
+pub mod status;
+mod tenant;
+mod transaction;
+
+use diesel::sql_types::{Bool, Text};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+pub use config::{Config, DatabaseUrl, Environment, PoolConfig};
+pub use pool::connect;
+pub use tenant::{AllTenants, SystemTx, TenantContext, TenantTx, Tx};
+
+use crate::error::{Error, Result};
+use pool::Pool;
+
+/// The database, for the application. Cheap to clone: clones share the pool.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool,
+    config: std::sync::Arc<Config>,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Database({})", self.config.url())
+    }
+}
+
+impl Database {
+    /// Connects once, to know that it works, and makes the pool.
+    ///
+    /// A login that no policy binds (superuser, BYPASSRLS) is warned about, and refused in production.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a wrong password, an unknown database, a refused login;
+    /// [`Error::Unavailable`] where nothing answers.
+    pub async fn connect(config: Config) -> Result<Self> {
+        let mut connection = connect(config.url()).await?;
+        check_login(&mut connection, &config).await?;
+        let pool = Pool::new(&config, connection);
+        Ok(Self { pool, config: config.into() })
+    }
+
+    /// Runs `work` in a transaction that sees the rows of one tenant, as `bedplate_app`. The only door to a
+    /// tenant's rows.
+    ///
+    /// `name` is what `pg_stat_activity` shows as the application's name, for example `ideas.submit`.
+    ///
+    /// **The closure may run more than once**: after a serialization failure, a deadlock, or a connection
+    /// that is lost before COMMIT, it is run again, up to six times, after pauses that grow to a second.
+    /// So it does nothing that cannot be repeated, except through the transaction.
+    ///
+    /// Write `async move |tx| …` where the future is spawned (the test `boundary::futures_can_be_spawned`).
+    ///
+    /// # Errors
+    /// Whatever the closure returns; then nothing is written. [`Error::CommitUnknown`] if the connection is
+    /// lost during COMMIT. [`Error::Aborted`] if the closure swallowed the error of a statement.
+    pub async fn tenant_tx<T, F>(&self, name: &'static str, context: &TenantContext, work: F) -> Result<T>
+    where
+        F: AsyncFn(&TenantTx) -> Result<T>,
+    {
+        let begin = tenant::begin_sql(name, context, self.config.statement_timeout);
+        transaction::run(&self.pool, name, &begin, context, work).await
+    }
+
+    /// Runs `work` in a transaction that sees every tenant, as `bedplate_system`. For maintenance and for
+    /// tenants themselves; what serves a request belongs into [`Database::tenant_tx`].
+    ///
+    /// The closure may run more than once, as there.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn system_tx<T, F>(&self, name: &'static str, work: F) -> Result<T>
+    where
+        F: AsyncFn(&SystemTx) -> Result<T>,
+    {
+        let begin = tenant::begin_sql(name, &AllTenants, self.config.statement_timeout);
+        transaction::run(&self.pool, name, &begin, &AllTenants, work).await
+    }
+
+    /// What it was made with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How many connections there are, and how many of them are idle.
+    #[must_use]
+    pub fn pool_state(&self) -> bb8::State {
+        self.pool.state()
+    }
+}
+
+#[derive(QueryableByName)]
+struct Login {
+    #[diesel(sql_type = Bool)]
+    bypasses_policies: bool,
+    #[diesel(sql_type = Text)]
+    messages: String,
+}
+
+async fn check_login(connection: &mut AsyncPgConnection, config: &Config) -> Result<()> {
+    let login: Login = sql_query(
+        "SELECT rolsuper OR rolbypassrls AS bypasses_policies, current_setting('lc_messages') AS messages \
+           FROM pg_roles WHERE rolname = current_user",
+    )
+    .get_result(connection)
+    .await?;
+    if login.bypasses_policies {
+        let advice = "the login is a superuser or has BYPASSRLS, so row-level security does not bind it; \
+                      use an ordinary login (`.env.example` shows one)";
+        if config.environment == Environment::Production {
+            return Err(Error::configuration(format!("{}: {advice}", config.url())));
+        }
+        tracing::warn!(url = %config.url(), "{advice}");
+    }
+    if !matches!(login.messages.as_str(), "C" | "POSIX" | "") && !login.messages.starts_with("en") {
+        tracing::warn!(
+            lc_messages = login.messages,
+            "the server speaks another language than English, so some errors cannot be told apart; \
+             run ALTER DATABASE … SET lc_messages = 'C' as a superuser"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Which account runs the server: one's own, or, for root, whom PostgreSQL refuses, an unprivileged one.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use nix::unistd::{User, geteuid};
+use sha2::{Digest as _, Sha256};
+
+use super::absolute;
+use crate::error::{Error, Result};
+
+pub(super) struct Account {
+    /// Whom root becomes; `None`: nobody else.
+    unprivileged: Option<User>,
+}
+
+impl Account {
+    pub(super) fn for_server() -> Result<Self> {
+        if !geteuid().is_root() {
+            return Ok(Self { unprivileged: None });
+        }
+        let found = ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten());
+        found.map(|user| Self { unprivileged: Some(user) }).ok_or_else(|| {
+            Error::configuration(
+                "PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody`: \
+                 make one, or run this as another user, or set DATABASE_URL",
+            )
+        })
+    }
+
+    /// A command that runs as the account.
+    pub(super) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some(user) = &self.unprivileged {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        // The caller's directory may be closed to the account.
+        command.current_dir("/").stdin(Stdio::null()).env("LC_ALL", "C");
+        command
+    }
+
+    /// The folder for data and log: in `home`, or, where the account cannot enter that (as in root's own
+    /// home directory), in /var/lib.
+    pub(super) fn make_folder(&self, home: &Path) -> Result<PathBuf> {
+        let inside = absolute(home)?.join("server");
+        let Some(user) = &self.unprivileged else {
+            make(&inside)?;
+            return Ok(inside);
+        };
+        make(&inside)?;
+        self.own(&inside)?;
+        let enters = self.command(Path::new("test")).arg("-w").arg(&inside).status();
+        if enters.is_ok_and(|status| status.success()) {
+            return Ok(inside);
+        }
+        let name = URL_SAFE_NO_PAD.encode(Sha256::digest(inside.as_os_str().as_encoded_bytes()));
+        let outside = Path::new("/var/lib/bedplate").join(&name[..16]);
+        fs::remove_dir(&inside).map_err(Error::io(format!("removing {}", inside.display())))?;
+        make(&outside)?;
+        self.own(&outside)?;
+        tracing::info!(user = user.name, folder = %outside.display(), "the server's account cannot enter the project");
+        Ok(outside)
+    }
+
+    /// Makes the account the owner, when it is another one.
+    pub(super) fn own(&self, path: &Path) -> Result<()> {
+        let Some(user) = &self.unprivileged else {
+            return Ok(());
+        };
+        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(Error::io(format!(
+            "giving {} to {}",
+            path.display(),
+            user.name
+        )))
+    }
+}
+
+fn make(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io(format!("making {}", folder.display())))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+        .map_err(Error::io(format!("closing {}", folder.display())))
+}

@@ -1,0 +1,330 @@
+//! What can go wrong: one error type, with a variant wherever a caller branches.
+//!
+//! Always holds: an error that leaves a transaction means that nothing of it was written, except
+//! [`Error::CommitUnknown`], where nobody can know. No error shows a password or a URL with one.
+
+use std::fmt;
+
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
+
+use crate::ids::{Entity, Id};
+
+/// The result of everything here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such row, or it is another tenant's, or it is deleted.
+    #[error("{entity} {id} does not exist")]
+    NotFound {
+        /// The table's name in the singular.
+        entity: &'static str,
+        /// What was looked for: an id, an e-mail, a slug.
+        id: String,
+    },
+    /// The write contradicts a row that is there: a unique key is taken, or the row is still referred to.
+    #[error("{field} is in conflict with another row ({constraint})")]
+    Conflict {
+        /// The constraint's name in the database.
+        constraint: String,
+        /// The column it is about.
+        field: String,
+    },
+    /// The input breaks rules.
+    #[error("{}", join(violations))]
+    Invalid {
+        /// Every rule that the input breaks, never empty.
+        violations: Vec<Violation>,
+    },
+    /// Somebody else changed the row since it was read. Read it again, and decide again.
+    #[error("{entity} {id} was changed meanwhile: version {expected} was expected, {found} is there")]
+    StaleVersion {
+        /// The table's name in the singular.
+        entity: &'static str,
+        /// The row's id.
+        id: String,
+        /// The version that the caller had read.
+        expected: i32,
+        /// The version that the row has.
+        found: i32,
+    },
+    /// The row's state does not allow the action.
+    #[error("{entity} {id} is {state}: {action} is not possible")]
+    WrongState {
+        /// The table's name in the singular.
+        entity: &'static str,
+        /// The row's id.
+        id: String,
+        /// The state that it is in.
+        state: String,
+        /// What was asked for.
+        action: &'static str,
+    },
+    /// The lease ran out and another worker took the work over, or it is finished. Stop working on it.
+    #[error("evaluation {evaluation}: the lease is lost")]
+    LeaseLost {
+        /// The evaluation that was leased.
+        evaluation: String,
+    },
+    /// Who signs in is unknown, the password is wrong, or the user is not active: which, is not told.
+    #[error("the name or the password is wrong")]
+    Unauthenticated,
+    /// The role or the policies of the database refuse it.
+    #[error("not allowed: {message}")]
+    Forbidden {
+        /// What the database said.
+        message: String,
+    },
+    /// It took too long.
+    #[error("{waited_for} took too long")]
+    Timeout {
+        /// What took too long.
+        waited_for: WaitedFor,
+    },
+    /// Other transactions got in the way (serialization failure or deadlock), at every attempt.
+    #[error("other transactions got in the way: {message}")]
+    Contention {
+        /// What the database said.
+        message: String,
+    },
+    /// The server cannot be reached, or the connection broke before COMMIT.
+    #[error("the database is unavailable: {message}")]
+    Unavailable {
+        /// What the driver said.
+        message: String,
+    },
+    /// The connection broke during COMMIT: the transaction is written entirely or not at all.
+    #[error("the connection broke during COMMIT: whether it was written is not known")]
+    CommitUnknown,
+    /// A statement failed, the closure swallowed its error and returned `Ok`. Nothing was written.
+    #[error("a statement of the transaction failed and its error was swallowed: nothing was written")]
+    Aborted,
+    /// The configuration cannot work: a wrong URL, an unknown login, a database without migrations.
+    #[error("{message}")]
+    Configuration {
+        /// What is wrong, and what to do about it.
+        message: String,
+    },
+    /// A migration failed.
+    #[error("migration {name} failed: {message}; mend it and run `bedplate migrate` again")]
+    Migration {
+        /// Its directory's name.
+        name: String,
+        /// What the database or the file system said.
+        message: String,
+    },
+    /// A seed file failed, or the rows do not fit together. Nothing of any file was written.
+    #[error("seeds: {message}; nothing was written")]
+    Seed {
+        /// Which file or rule, and what the database said.
+        message: String,
+    },
+    /// A file or process of this machine: seeds, migrations, the private server.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Anything else that the database said.
+    #[error("{0}")]
+    Database(#[source] diesel::result::Error),
+}
+
+/// One rule that the input breaks.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Violation {
+    /// The column or field.
+    pub field: String,
+    /// What is wrong with it, for people.
+    pub message: String,
+}
+
+/// What a [`Error::Timeout`] waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitedFor {
+    /// A connection of the pool: all are in use.
+    Connection,
+    /// A statement (`statement_timeout`).
+    Statement,
+    /// A lock (`lock_timeout`).
+    Lock,
+}
+
+impl fmt::Display for WaitedFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection => "waiting for a connection of the pool",
+            Self::Statement => "a statement",
+            Self::Lock => "waiting for a lock",
+        })
+    }
+}
+
+impl Error {
+    /// There is no such row.
+    #[must_use]
+    pub fn not_found<E: Entity>(id: Id<E>) -> Self {
+        Self::NotFound { entity: E::NAME, id: id.to_string() }
+    }
+
+    /// One rule is broken.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid { violations: vec![Violation { field: field.into(), message: message.into() }] }
+    }
+
+    pub(crate) fn wrong_state<E: Entity>(id: Id<E>, state: impl fmt::Display, action: &'static str) -> Self {
+        Self::WrongState { entity: E::NAME, id: id.to_string(), state: state.to_string(), action }
+    }
+
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self::Configuration { message: message.into() }
+    }
+
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+
+    /// Whether the same transaction may succeed when it is run again.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Contention { .. } | Self::Unavailable { .. })
+    }
+}
+
+fn join(violations: &[Violation]) -> String {
+    let each: Vec<_> = violations.iter().map(|v| format!("{} {}", v.field, v.message)).collect();
+    each.join("; ")
+}
+
+/// The only place that classifies what the database says.
+///
+/// diesel-async does not hand the SQLSTATE on, so what diesel has no kind for is told by its English
+/// message: servers run with `lc_messages = 'C'` (`bedplate up` and the compose file see to it, and
+/// [`crate::Database::connect`] warns).
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        use diesel::result::Error as Diesel;
+        match error {
+            Diesel::DatabaseError(kind, info) => classify(kind, info),
+            Diesel::RollbackErrorOnCommit { commit_error, .. } => Self::from(*commit_error),
+            Diesel::BrokenTransactionManager => Self::Unavailable { message: "the connection broke".into() },
+            other => Self::Database(other),
+        }
+    }
+}
+
+fn classify(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
+    use DatabaseErrorKind as Kind;
+    let message = info.message();
+    let constraint = || info.constraint_name().unwrap_or_default().to_owned();
+    let field = || {
+        let named = info.column_name().map(str::to_owned);
+        named.unwrap_or_else(|| {
+            field_of(info.constraint_name().unwrap_or_default(), info.table_name().unwrap_or_default())
+        })
+    };
+    match kind {
+        Kind::UniqueViolation | Kind::ExclusionViolation | Kind::RestrictViolation => {
+            Error::Conflict { constraint: constraint(), field: field() }
+        }
+        Kind::ForeignKeyViolation if message.starts_with("update or delete") => {
+            Error::Conflict { constraint: constraint(), field: field() }
+        }
+        Kind::ForeignKeyViolation => Error::invalid(field(), "refers to a row that does not exist"),
+        Kind::NotNullViolation => Error::invalid(field(), "is missing"),
+        Kind::CheckViolation => Error::invalid(field(), format!("is not allowed ({})", constraint())),
+        Kind::SerializationFailure => Error::Contention { message: message.to_owned() },
+        Kind::ClosedConnection => Error::Unavailable { message: message.to_owned() },
+        _ => classify_message(kind, info),
+    }
+}
+
+fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
+    const LOST: [&str; 7] = [
+        "connection closed",
+        "error communicating with the server",
+        "terminating connection",
+        "the database system is",
+        "server closed the connection",
+        "sorry, too many clients already",
+        "remaining connection slots are reserved",
+    ];
+    let message = info.message();
+    if LOST.iter().any(|lost| message.starts_with(lost)) {
+        return Error::Unavailable { message: message.to_owned() };
+    }
+    match message {
+        "deadlock detected" => Error::Contention { message: message.to_owned() },
+        "canceling statement due to statement timeout" => Error::Timeout { waited_for: WaitedFor::Statement },
+        "canceling statement due to lock timeout" => Error::Timeout { waited_for: WaitedFor::Lock },
+        m if m.starts_with("current transaction is aborted") => Error::Aborted,
+        m if m.starts_with("permission denied") || m.starts_with("new row violates row-level security") => {
+            Error::Forbidden { message: m.to_owned() }
+        }
+        m if m.starts_with("value too long for type") => Error::invalid("value", "is too long"),
+        m if m.starts_with("invalid byte sequence") || m.starts_with("unsupported Unicode escape sequence") => {
+            Error::invalid("value", "holds a character that PostgreSQL cannot store (NUL)")
+        }
+        _ => Error::Database(diesel::result::Error::DatabaseError(kind, info)),
+    }
+}
+
+/// The column that a constraint is about, by the naming rule `<table>_<column>_<suffix>`
+/// (a suffix is one word, or `open_key`). The test `catalogue::constraint_names` holds it to the schema.
+#[doc(hidden)]
+#[must_use]
+pub fn field_of(constraint: &str, table: &str) -> String {
+    let rest = constraint.strip_prefix(table).unwrap_or(constraint).trim_start_matches('_');
+    let rest = rest.strip_suffix("_open_key").unwrap_or(rest);
+    rest.rsplit_once('_').map_or(rest, |(column, _)| column).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn said(kind: DatabaseErrorKind, message: &str) -> Error {
+        diesel::result::Error::DatabaseError(kind, Box::new(message.to_owned())).into()
+    }
+
+    #[rstest]
+    #[case("users_email_key", "users", "email")]
+    #[case("agent_results_agent_type_key", "agent_results", "agent_type")]
+    #[case("evaluations_business_idea_id_open_key", "evaluations", "business_idea_id")]
+    #[case("agent_results_score_check", "agent_results", "score")]
+    fn a_constraint_names_its_column(#[case] constraint: &str, #[case] table: &str, #[case] column: &str) {
+        assert_eq!(field_of(constraint, table), column);
+    }
+
+    #[rstest]
+    #[case("connection closed", true)]
+    #[case("error communicating with the server: broken pipe", true)]
+    #[case("deadlock detected", true)]
+    #[case("canceling statement due to statement timeout", false)]
+    #[case("canceling statement due to lock timeout", false)]
+    #[case("permission denied for table users", false)]
+    #[case("value too long for type character varying(255)", false)]
+    #[case("division by zero", false)]
+    fn only_what_may_succeed_later_is_transient(#[case] message: &str, #[case] transient: bool) {
+        assert_eq!(said(DatabaseErrorKind::Unknown, message).is_transient(), transient);
+    }
+
+    #[test]
+    fn violations_are_listed_in_one_line() {
+        let error = Error::Invalid {
+            violations: vec![
+                Violation { field: "title".into(), message: "is empty".into() },
+                Violation { field: "score".into(), message: "is 101".into() },
+            ],
+        };
+        assert_eq!(error.to_string(), "title is empty; score is 101");
+    }
+}

@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+pub mod database;
+pub mod error;
+pub mod ideas;
+pub mod ids;
+pub mod models;
+pub mod pagination;
+pub mod repositories;
+#[rustfmt::skip]
+#[expect(clippy::doc_markdown, reason = "generated from the database's comments")]
+pub mod schema;
+pub mod sql;
+pub mod tenancy;
+mod validation;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
+pub use database::{Config, Database, DatabaseUrl, Environment, SystemTx, TenantContext, TenantTx};
+pub use error::{Error, Result};
