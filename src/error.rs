@@ -281,8 +281,8 @@ fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformat
 #[must_use]
 pub fn field_of(constraint: &str, table: &str) -> String {
     let rest = constraint.strip_prefix(table).unwrap_or(constraint).trim_start_matches('_');
-    let rest = rest.strip_suffix("_open_key").unwrap_or(rest);
-    rest.rsplit_once('_').map_or(rest, |(column, _)| column).to_owned()
+    let column = rest.strip_suffix("_open_key").or_else(|| rest.rsplit_once('_').map(|(column, _)| column));
+    column.unwrap_or(rest).to_owned()
 }
 
 #[cfg(test)]

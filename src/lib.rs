@@ -7,6 +7,7 @@ pub mod ids;
 pub mod models;
 pub mod pagination;
 pub mod repositories;
+/// The tables, as `diesel print-schema` writes them.
 #[rustfmt::skip]
 #[expect(clippy::doc_markdown, reason = "generated from the database's comments")]
 pub mod schema;

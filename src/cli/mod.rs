@@ -62,6 +62,7 @@ enum Command {
 }
 
 /// Runs `bedplate` with the process's arguments.
+#[must_use]
 pub fn bedplate() -> ExitCode {
     let command = Cli::parse().command;
     run(async {
@@ -82,6 +83,7 @@ pub fn bedplate() -> ExitCode {
 }
 
 /// Runs `seed`, the binary that only seeds.
+#[must_use]
 pub fn seed() -> ExitCode {
     #[derive(Debug, Parser)]
     #[command(name = "seed", version, about = "Load seeds into the database, as `bedplate seed` does", after_help = EXIT_CODES)]

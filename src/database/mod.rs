@@ -18,6 +18,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 pub use config::{Config, DatabaseUrl, Environment, PoolConfig};
 pub use pool::connect;
 pub use tenant::{AllTenants, SystemTx, TenantContext, TenantTx, Tx};
+pub use transaction::Work;
 
 use crate::error::{Error, Result};
 use pool::Pool;
@@ -59,17 +60,26 @@ impl Database {
     /// that is lost before COMMIT, it is run again, up to six times, after pauses that grow to a second.
     /// So it does nothing that cannot be repeated, except through the transaction.
     ///
-    /// Write `async move |tx| …` where the future is spawned (the test `boundary::futures_can_be_spawned`).
+    /// The closure is cloned for each run, so what it captures is cloned too: capture ids, references, or
+    /// texts that are cheap to clone. The future can be spawned, whatever the closure borrows (the test
+    /// `boundary::futures_can_be_spawned`).
     ///
     /// # Errors
     /// Whatever the closure returns; then nothing is written. [`Error::CommitUnknown`] if the connection is
     /// lost during COMMIT. [`Error::Aborted`] if the closure swallowed the error of a statement.
-    pub async fn tenant_tx<T, F>(&self, name: &'static str, context: &TenantContext, work: F) -> Result<T>
+    pub fn tenant_tx<'a, T, F>(
+        &'a self,
+        name: &'static str,
+        context: &'a TenantContext,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + 'a
     where
-        F: AsyncFn(&TenantTx) -> Result<T>,
+        T: Send + 'a,
+        F: Clone + Send + Sync + 'a,
+        F: for<'t> Work<&'t TenantTx, Result<T>, Fut: Send>,
     {
         let begin = tenant::begin_sql(name, context, self.config.statement_timeout);
-        transaction::run(&self.pool, name, &begin, context, work).await
+        async move { transaction::run(&self.pool, name, &begin, context, work).await }
     }
 
     /// Runs `work` in a transaction that sees every tenant, as `bedplate_system`. For maintenance and for
@@ -79,12 +89,14 @@ impl Database {
     ///
     /// # Errors
     /// As there.
-    pub async fn system_tx<T, F>(&self, name: &'static str, work: F) -> Result<T>
+    pub fn system_tx<'a, T, F>(&'a self, name: &'static str, work: F) -> impl Future<Output = Result<T>> + Send + 'a
     where
-        F: AsyncFn(&SystemTx) -> Result<T>,
+        T: Send + 'a,
+        F: Clone + Send + Sync + 'a,
+        F: for<'t> Work<&'t SystemTx, Result<T>, Fut: Send>,
     {
         let begin = tenant::begin_sql(name, &AllTenants, self.config.statement_timeout);
-        transaction::run(&self.pool, name, &begin, &AllTenants, work).await
+        async move { transaction::run(&self.pool, name, &begin, &AllTenants, work).await }
     }
 
     /// What it was made with.

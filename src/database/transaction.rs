@@ -23,10 +23,29 @@ use crate::error::{Error, Result};
 /// How often a transaction is run again. With pauses from 20 ms to 1 s, jittered, that is 1 to 3 seconds.
 const RETRIES: usize = 6;
 
+/// What a transaction runs: an async closure whose future is `Send`.
+///
+/// Never implemented by hand. The second bound is there to be able to say `Fut: Send`: with it, a future of
+/// [`crate::Database::tenant_tx`] is `Send` by its declaration, whatever the closure borrows. Left to
+/// inference, a closure that borrows could not be spawned
+/// (<https://github.com/rust-lang/rust/issues/110338>).
+pub trait Work<Argument, Output>: AsyncFnOnce(Argument) -> Output + FnOnce(Argument) -> Self::Fut {
+    /// The closure's future.
+    type Fut: Future<Output = Output>;
+}
+
+impl<F, Argument, Fut, Output> Work<Argument, Output> for F
+where
+    F: AsyncFnOnce(Argument) -> Output + FnOnce(Argument) -> Fut,
+    Fut: Future<Output = Output>,
+{
+    type Fut = Fut;
+}
+
 pub(super) async fn run<S, T, F>(pool: &Pool, name: &'static str, begin: &str, scope: &S, work: F) -> Result<T>
 where
     S: Scope,
-    F: AsyncFn(&Tx<S>) -> Result<T>,
+    F: Clone + for<'t> Work<&'t Tx<S>, Result<T>, Fut: Send>,
 {
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(20))
@@ -37,7 +56,7 @@ where
     loop {
         // An error here is final: getting a connection has waited for the server already.
         let connection = begun(pool, begin).await?;
-        let error = match attempt(connection, scope, &work).await {
+        let error = match attempt(connection, scope, work.clone()).await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
@@ -49,10 +68,10 @@ where
     }
 }
 
-async fn attempt<S, T, F>(connection: PooledConnection, scope: &S, work: &F) -> Result<T>
+async fn attempt<S, T, F>(connection: PooledConnection, scope: &S, work: F) -> Result<T>
 where
     S: Scope,
-    F: AsyncFn(&Tx<S>) -> Result<T>,
+    F: for<'t> Work<&'t Tx<S>, Result<T>, Fut: Send>,
 {
     let mut tx = Tx { connection, scope: scope.clone() };
     match work(&tx).await {

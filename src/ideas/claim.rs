@@ -13,7 +13,7 @@
 //! t4  B works on with attempt 2; what A had completed before t2 stays, and is not done twice
 //! ```
 //! A's write and B's claim cannot cross: A's write locks the evaluation FOR SHARE, B's claim FOR UPDATE,
-//! skipping what is locked (the test `evaluations::a_late_worker_is_fenced_off` holds them at each step).
+//! skipping what is locked (the test `races::a_late_worker_is_fenced_off` holds them at each step).
 
 use std::time::Duration;
 

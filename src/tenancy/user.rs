@@ -87,7 +87,6 @@ pub struct NewUser<'a> {
 /// What to change; `None` leaves a value as it is.
 #[derive(Debug, Clone, Copy, Default, AsChangeset)]
 #[diesel(table_name = users)]
-#[expect(clippy::ref_option_ref, reason = "what diesel's derive makes of an optional value of a nullable column")]
 pub struct UserChanges<'a> {
     /// 1 to 255 characters.
     pub username: Option<&'a str>,

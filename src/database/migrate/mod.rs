@@ -287,6 +287,7 @@ async fn lock(connection: &mut AsyncPgConnection, on_event: &mut impl FnMut(Even
 
 #[diesel::declare_sql_function]
 extern "SQL" {
+    /// Takes the lock for the rest of the session if nobody has it.
     #[sql_name = "pg_try_advisory_lock"]
     fn try_lock(key: BigInt) -> Bool;
 }

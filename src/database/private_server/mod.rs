@@ -160,23 +160,16 @@ impl PrivateServer {
         process::is_running(&binaries, &account, &state)
     }
 
-    /// The command that stops it, for a watchdog that outlives this process.
-    ///
-    /// # Errors
-    /// As for [`PrivateServer::stop`].
-    #[doc(hidden)]
-    pub fn stop_command(&self) -> Result<Option<std::process::Command>> {
-        let Some(state) = self.load()? else {
-            return Ok(None);
-        };
-        let binaries = Binaries::find(state.data_version()?)?;
-        Ok(Some(process::stop_command(&binaries, &Account::for_server()?, &state)))
-    }
-
-    /// The server's process id and the end of its log, for tests that kill it.
+    /// The server's process id, for tests that kill it.
     #[doc(hidden)]
     pub fn process_id(&self) -> Result<Option<i32>> {
         Ok(self.load()?.and_then(|state| process::process_id(&state)))
+    }
+
+    /// Where data and log are, for tests that remove them.
+    #[doc(hidden)]
+    pub fn folder(&self) -> Result<Option<PathBuf>> {
+        Ok(self.load()?.map(|state| state.folder))
     }
 
     fn lock(&self) -> Result<File> {

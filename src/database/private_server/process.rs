@@ -86,13 +86,9 @@ pub(super) fn is_running(binaries: &Binaries, account: &Account, state: &State) 
 }
 
 pub(super) fn stop(binaries: &Binaries, account: &Account, state: &State) -> Result<()> {
-    output(&mut stop_command(binaries, account, state), "pg_ctl stop").map(|_| ())
-}
-
-pub(super) fn stop_command(binaries: &Binaries, account: &Account, state: &State) -> Command {
     let mut stop = account.command(&binaries.program("pg_ctl"));
     stop.args(["stop", "-w", "-t", "60", "-m", "fast", "-D"]).arg(state.data());
-    stop
+    output(&mut stop, "pg_ctl stop").map(|_| ())
 }
 
 /// The first line of `postmaster.pid`.
