@@ -1,1 +1,366 @@
+//! The rules of the schema, asked of the catalogue: for every table, in both directions (nothing missing, no
+//! stale exemption), and failing when there was nothing to look at.
 
+use std::collections::BTreeSet;
+
+use bedplate::error::field_of;
+use diesel_async::AsyncPgConnection;
+use rstest::rstest;
+
+use crate::support::{TestDatabase, connection, db, texts};
+
+/// Tables without a tenant. Each has its reason in the schema's list.
+const WITHOUT_TENANT: [&str; 1] = ["tenants"];
+
+/// Keys without the tenant: the closed list.
+const KEYS_WITHOUT_TENANT: [&str; 2] = ["tenants_pkey", "tenants_slug_key"];
+
+/// What the application's role may delete. Everything else is deleted softly, or by the system.
+const APP_DELETES: [&str; 2] = ["organizations", "user_organizations"];
+
+/// Constraints over several columns, which name no single one.
+const ABOUT_SEVERAL_COLUMNS: [&str; 2] = ["agent_results_status_times", "evaluations_status_times"];
+
+const TABLES: &str = "SELECT oid, relname FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+    AND relkind IN ('r', 'p') AND NOT relispartition AND NOT starts_with(relname, '__')";
+
+async fn set(owner: &mut AsyncPgConnection, sql: &str) -> BTreeSet<String> {
+    texts(owner, sql).await.into_iter().collect()
+}
+
+fn exactly(found: BTreeSet<String>, expected: &[&str]) {
+    assert_eq!(found, expected.iter().map(|name| (*name).to_owned()).collect());
+}
+
+/// Offenders must be none, among more than `least` that were looked at.
+async fn none(owner: &mut AsyncPgConnection, looked_at: &str, least: usize, offenders: &str) {
+    let seen = texts(owner, looked_at).await;
+    assert!(seen.len() >= least, "only {} were looked at: {seen:?}", seen.len());
+    assert_eq!(texts(owner, offenders).await, Vec::<String>::new());
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_tenant_table_is_closed(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let tables = set(owner, &format!("SELECT relname FROM ({TABLES}) AS t")).await;
+    assert!(tables.len() >= 7);
+    let with_tenant = set(
+        owner,
+        &format!(
+            "SELECT relname FROM ({TABLES}) AS t JOIN pg_attribute AS a ON attrelid = t.oid \
+        WHERE attname = 'tenant_id' AND attnotnull AND atttypid = 'uuid'::regtype"
+        ),
+    )
+    .await;
+    exactly(tables.difference(&with_tenant).cloned().collect(), &WITHOUT_TENANT);
+    let closed = set(
+        owner,
+        &format!(
+            "SELECT relname FROM ({TABLES}) AS t JOIN pg_class USING (oid, relname) \
+        WHERE relrowsecurity AND relforcerowsecurity"
+        ),
+    )
+    .await;
+    assert_eq!(closed, tables, "row-level security is enabled and forced on every table");
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_policy_is_one_of_three(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let policies = texts(
+        owner,
+        "SELECT concat_ws(' / ', tablename, policyname, permissive, roles::text, cmd, qual, with_check) \
+        FROM pg_policies ORDER BY tablename, policyname",
+    )
+    .await;
+    let tables = texts(owner, &format!("SELECT relname FROM ({TABLES}) AS t ORDER BY relname")).await;
+    let mut expected = Vec::new();
+    for table in &tables {
+        let column = if table == "tenants" { "id" } else { "tenant_id" };
+        let tenant = format!("({column} = ( SELECT current_tenant() AS current_tenant))");
+        if ["agent_results", "business_ideas"].contains(&table.as_str()) {
+            expected.push(format!("{table} / definer / PERMISSIVE / {{bedplate_definer}} / SELECT / true"));
+        }
+        // Not USING (true): on PostgreSQL 15 the owner inherits from bedplate_system.
+        let system = "(CURRENT_USER = 'bedplate_system'::name)";
+        expected.push(format!("{table} / system / PERMISSIVE / {{bedplate_system}} / ALL / {system} / {system}"));
+        expected.push(format!("{table} / tenant / PERMISSIVE / {{bedplate_app}} / ALL / {tenant} / {tenant}"));
+    }
+    assert_eq!(policies, expected);
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_key_starts_with_the_tenant(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let unique = "SELECT i.indexrelid::regclass::text AS name, \
+            (SELECT attname FROM pg_attribute WHERE attrelid = i.indrelid AND attnum = i.indkey[0]) AS first \
+          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indrelid \
+         WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace AND NOT starts_with(c.relname, '__')";
+    let all = texts(owner, &format!("SELECT name FROM ({unique}) AS u")).await;
+    assert!(all.len() >= 10, "{all:?}");
+    exactly(
+        set(owner, &format!("SELECT name FROM ({unique}) AS u WHERE first <> 'tenant_id'")).await,
+        &KEYS_WITHOUT_TENANT,
+    );
+    none(
+        owner,
+        "SELECT conname FROM pg_constraint WHERE contype = 'f'",
+        10,
+        "SELECT conname FROM pg_constraint AS c WHERE contype = 'f' AND \
+            (SELECT attname FROM pg_attribute WHERE attrelid = conrelid AND attnum = conkey[1]) <> 'tenant_id'",
+    )
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_foreign_key_has_an_index(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    none(
+        owner,
+        "SELECT conname FROM pg_constraint WHERE contype = 'f'",
+        10,
+        "SELECT conname FROM pg_constraint AS c WHERE contype = 'f' AND NOT EXISTS ( \
+            SELECT FROM pg_index AS i WHERE i.indrelid = c.conrelid AND i.indpred IS NULL \
+               AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] = c.conkey)",
+    )
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn everything_has_a_comment(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let objects = format!(
+        "SELECT 'column ' || relname || '.' || attname AS name, col_description(t.oid, attnum) AS comment \
+           FROM ({TABLES}) AS t JOIN pg_attribute AS a ON attrelid = t.oid AND attnum > 0 AND NOT attisdropped \
+         UNION ALL SELECT 'table ' || relname, obj_description(oid, 'pg_class') FROM ({TABLES}) AS t \
+         UNION ALL SELECT 'function ' || oid::regprocedure, obj_description(oid, 'pg_proc') FROM pg_proc \
+          WHERE pronamespace = 'public'::regnamespace \
+         UNION ALL SELECT 'policy ' || polname || ' on ' || polrelid::regclass, obj_description(oid, 'pg_policy') FROM pg_policy \
+         UNION ALL SELECT 'index ' || indexrelid::regclass, obj_description(indexrelid, 'pg_class') \
+           FROM pg_index JOIN ({TABLES}) AS t ON t.oid = indrelid \
+          WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)"
+    );
+    none(
+        owner,
+        &format!("SELECT name FROM ({objects}) AS o"),
+        100,
+        &format!("SELECT name FROM ({objects}) AS o WHERE coalesce(comment, '') = ''"),
+    )
+    .await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_function_is_pinned_and_closed(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let ours = "SELECT oid, proname, proconfig, proacl, prosecdef, proowner FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
+    none(
+        owner,
+        &format!("SELECT proname FROM ({ours}) AS f"),
+        8,
+        &format!("SELECT proname FROM ({ours}) AS f WHERE NOT coalesce(proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)"),
+    )
+    .await;
+    // No ACL at all means EXECUTE for PUBLIC.
+    let open = "SELECT proname FROM ({}) AS f WHERE proacl IS NULL OR EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 0)";
+    exactly(set(owner, &open.replace("{}", ours)).await, &[]);
+    let definers = set(owner, &format!("SELECT proname FROM ({ours}) AS f WHERE prosecdef")).await;
+    assert!(!definers.is_empty());
+    let owned =
+        set(owner, &format!("SELECT proname FROM ({ours}) AS f WHERE proowner = 'bedplate_definer'::regrole")).await;
+    assert_eq!(definers, owned, "SECURITY DEFINER functions belong to bedplate_definer, and nothing else does");
+    let with_tenant = format!(
+        "SELECT proname FROM ({ours}) AS f WHERE prosecdef AND pg_get_functiondef(oid) NOT LIKE '%:= public.require_tenant();%'"
+    );
+    exactly(set(owner, &with_tenant).await, &[]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn nothing_is_granted_to_public_and_little_to_the_application(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let grants = format!(
+        "SELECT relname, CASE grantee WHEN 0 THEN 'public' ELSE grantee::regrole::text END AS role, privilege_type \
+           FROM ({TABLES}) AS t JOIN pg_class USING (oid, relname), aclexplode(relacl)"
+    );
+    none(
+        owner,
+        &format!("SELECT relname FROM ({grants}) AS g"),
+        30,
+        &format!(
+            "SELECT relname || ' ' || role || ' ' || privilege_type FROM ({grants}) AS g \
+            WHERE role = 'public' OR (role LIKE 'bedplate\\_%' AND role <> current_user \
+                AND privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE'))"
+        ),
+    )
+    .await;
+    let deletes =
+        |role: &str| format!("SELECT relname FROM ({grants}) AS g WHERE role = '{role}' AND privilege_type = 'DELETE'");
+    exactly(set(owner, &deletes("bedplate_app")).await, &APP_DELETES);
+    exactly(set(owner, &deletes("bedplate_system")).await, &["tenants"]);
+    exactly(set(owner, &format!("SELECT relname FROM ({grants}) AS g WHERE role = 'bedplate_definer'")).await, &[]);
+    exactly(set(owner, &format!("SELECT relname FROM ({grants}) AS g WHERE role = 'bedplate_session'")).await, &[]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn roles_can_do_no_more_than_they_should(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let groups = "SELECT rolname, * FROM pg_roles WHERE rolname IN ('bedplate_app', 'bedplate_system', 'bedplate_session', 'bedplate_definer')";
+    assert_eq!(texts(owner, &format!("SELECT oid FROM ({groups}) AS g (name)")).await.len(), 4);
+    let strong = format!(
+        "SELECT name FROM ({groups}) AS g (name) WHERE rolcanlogin OR rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolinherit"
+    );
+    exactly(set(owner, &strong).await, &[]);
+    // A lasting member of bedplate_definer that inherits would see every tenant's rows.
+    let members = "SELECT member::regrole FROM pg_auth_members WHERE roleid = 'bedplate_definer'::regrole \
+        AND coalesce(to_jsonb(pg_auth_members) ->> 'inherit_option', 'true') = 'true'";
+    exactly(set(owner, members).await, &[]);
+    let login =
+        "SELECT rolname FROM pg_roles WHERE rolname = 'bedplate_login' AND (rolinherit OR rolsuper OR rolbypassrls)";
+    exactly(set(owner, login).await, &[]);
+    exactly(
+        set(owner, "SELECT rolname FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)").await,
+        &[],
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn times_have_zones_and_triggers_keep_them(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let columns = format!(
+        "SELECT relname, attname, atttypid, attnotnull, pg_get_expr(adbin, adrelid) AS byte_default \
+        FROM ({TABLES}) AS t JOIN pg_attribute AS a ON attrelid = t.oid AND attnum > 0 \
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum"
+    );
+    none(
+        owner,
+        &format!("SELECT attname FROM ({columns}) AS c WHERE atttypid = 'timestamptz'::regtype"),
+        15,
+        &format!("SELECT relname || '.' || attname FROM ({columns}) AS c WHERE atttypid IN ('timestamp'::regtype, 'date'::regtype)"),
+    )
+    .await;
+    let loose = format!(
+        "SELECT relname || '.' || attname FROM ({columns}) AS c \
+        WHERE attname IN ('created_at', 'updated_at') AND (NOT attnotnull OR byte_default IS DISTINCT FROM 'now()')"
+    );
+    exactly(set(owner, &loose).await, &[]);
+    let with_column = set(owner, &format!("SELECT relname FROM ({columns}) AS c WHERE attname = 'updated_at'")).await;
+    let with_trigger = set(owner, "SELECT tgrelid::regclass FROM pg_trigger WHERE tgname = 'update_updated_at'").await;
+    assert!(with_column.len() >= 6);
+    assert_eq!(with_column, with_trigger);
+}
+
+/// What Citus does not take, or takes and does not keep.
+#[rstest]
+#[tokio::test]
+async fn the_schema_can_be_distributed(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    exactly(set(owner, "SELECT conname FROM pg_constraint WHERE contype = 'f' AND confdeltype = 'n'").await, &[]);
+    exactly(set(owner, "SELECT conname FROM pg_constraint WHERE condeferrable").await, &[]);
+    exactly(set(owner, "SELECT policyname FROM pg_policies WHERE permissive <> 'PERMISSIVE'").await, &[]);
+    exactly(
+        set(owner, "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace").await,
+        &[],
+    );
+    let by_shard =
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosrc LIKE '%TG_TABLE_NAME%'";
+    exactly(set(owner, by_shard).await, &[]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_status_is_text_with_a_check(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let with_status = set(
+        owner,
+        &format!(
+            "SELECT relname FROM ({TABLES}) AS t JOIN pg_attribute ON attrelid = t.oid \
+        WHERE attname = 'status' AND atttypid = 'text'::regtype AND attnotnull"
+        ),
+    )
+    .await;
+    let with_check = set(
+        owner,
+        "SELECT conrelid::regclass FROM pg_constraint WHERE conname = conrelid::regclass || '_status_check'",
+    )
+    .await;
+    assert!(with_status.len() >= 5);
+    assert_eq!(with_status, with_check);
+    exactly(
+        set(owner, "SELECT typname FROM pg_type WHERE typtype = 'e' AND typnamespace = 'public'::regnamespace").await,
+        &[],
+    );
+}
+
+/// The words of the CHECKs are those of Rust's enums.
+#[rstest]
+#[tokio::test]
+async fn states_are_the_same_in_rust(#[future(awt)] db: TestDatabase) {
+    use bedplate::models::{
+        AgentResultStatus, AgentType, BusinessIdeaStatus, EvaluationStatus, Priority, TenantStatus, TenantType,
+        UserStatus,
+    };
+    fn words<T: ToString>(all: &[T]) -> BTreeSet<String> {
+        all.iter().map(ToString::to_string).collect()
+    }
+    let owner = &mut connection(&db.url).await;
+    let rust = [
+        ("agent_results_agent_type_check", words(AgentType::ALL)),
+        ("agent_results_status_check", words(AgentResultStatus::ALL)),
+        ("business_ideas_status_check", words(BusinessIdeaStatus::ALL)),
+        ("evaluations_priority_check", words(Priority::ALL)),
+        ("evaluations_status_check", words(EvaluationStatus::ALL)),
+        ("tenants_status_check", words(TenantStatus::ALL)),
+        ("tenants_type_check", words(TenantType::ALL)),
+        ("users_status_check", words(UserStatus::ALL)),
+    ];
+    let lists = "SELECT conname FROM pg_constraint WHERE contype = 'c' AND pg_get_constraintdef(oid) LIKE '%= ANY (ARRAY%' \
+        AND conname LIKE '%\\_check' AND conname NOT IN ('business_ideas_deleted_at_check', 'user_organizations_role_check')";
+    assert_eq!(set(owner, lists).await, rust.iter().map(|(name, _)| (*name).to_owned()).collect());
+    for (constraint, expected) in rust {
+        let words = format!(
+            "SELECT (regexp_matches(pg_get_constraintdef(oid), '''([a-z-]+)''', 'g'))[1] \
+            FROM pg_constraint WHERE conname = '{constraint}'"
+        );
+        assert_eq!(set(owner, &words).await, expected, "{constraint}");
+    }
+}
+
+/// Errors name the column that a constraint is about, by the constraint's name.
+#[rstest]
+#[tokio::test]
+async fn constraint_names(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let names = texts(
+        owner,
+        &format!(
+            "SELECT relname || '|' || name FROM ({TABLES}) AS t JOIN ( \
+            SELECT conrelid AS oid, conname::text AS name FROM pg_constraint WHERE contype IN ('c', 'f', 'u') \
+            UNION SELECT i.indrelid, c.relname::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid \
+             WHERE i.indisunique AND NOT i.indisprimary) AS k USING (oid)"
+        ),
+    )
+    .await;
+    assert!(names.len() >= 30, "{names:?}");
+    let mut several = BTreeSet::new();
+    for name in names {
+        let (table, constraint) = name.split_once('|').unwrap();
+        let column = field_of(constraint, table);
+        let found = texts(
+            owner,
+            &format!("SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attname = '{column}'"),
+        )
+        .await;
+        if found.is_empty() || ABOUT_SEVERAL_COLUMNS.contains(&constraint) {
+            several.insert(constraint.to_owned());
+        }
+    }
+    exactly(several, &ABOUT_SEVERAL_COLUMNS);
+}

@@ -11,7 +11,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, Notify};
 
-use crate::support::{IdeaBuilder, TestDatabase, claimed, connection, db, execute, home, number};
+use crate::support::{IdeaBuilder, TestDatabase, claimed, connection, db, execute, home, number, waits_for_lock};
 
 /// 1. Twenty evaluations are pending.
 /// 2. Eight workers start together and claim until nothing is left.
@@ -221,17 +221,4 @@ async fn a_summary_misses_no_result(#[future(awt)] db: TestDatabase) {
     let completed = worker.await.unwrap().unwrap();
     assert_eq!(completed.status, EvaluationStatus::Completed);
     assert_eq!(completed.results.unwrap()["completed"], json!(5));
-}
-
-/// Returns when the transaction of this name waits for a lock.
-async fn waits_for_lock(db: &TestDatabase, name: &str) {
-    // The application's login: nobody else is shown what its sessions do.
-    let mut app = connection(db.config().url()).await;
-    let waiting = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-            AND application_name = '{name}' AND wait_event_type = 'Lock'"
-    );
-    while number(&mut app, &waiting).await == 0 {
-        tokio::task::yield_now().await;
-    }
 }

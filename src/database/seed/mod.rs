@@ -97,13 +97,16 @@ pub async fn load_files(url: &DatabaseUrl, files: &[SeedFile]) -> Result<Vec<(St
     let mut connection = connect(url).await?;
     connection
         .transaction::<_, Error, _>(async |connection| {
-            // SHARE ROW EXCLUSIVE conflicts with itself: a second runner waits here, and finds all done.
+            // A second runner waits for the first one's commit, at CREATE TABLE or at LOCK (SHARE ROW EXCLUSIVE
+            // conflicts with itself), and finds all done. IF NOT EXISTS alone fails when both make the table.
             let prepared = connection
                 .batch_execute(
-                    "SET LOCAL client_min_messages = warning; \
-                     CREATE TABLE IF NOT EXISTS __bedplate_seeds ( \
-                         name text PRIMARY KEY, checksum text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now()); \
-                     COMMENT ON TABLE __bedplate_seeds IS 'Ledger of the seed files that were loaded.'; \
+                    "DO $ledger$ BEGIN \
+                         CREATE TABLE __bedplate_seeds ( \
+                             name text PRIMARY KEY, checksum text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now()); \
+                         COMMENT ON TABLE __bedplate_seeds IS 'Ledger of the seed files that were loaded.'; \
+                     EXCEPTION WHEN duplicate_table OR unique_violation THEN NULL; \
+                     END $ledger$; \
                      LOCK TABLE __bedplate_seeds IN SHARE ROW EXCLUSIVE MODE",
                 )
                 .await;

@@ -59,22 +59,16 @@ pub async fn home(db: &Database) -> Home {
 pub struct IdeaBuilder<'h> {
     home: &'h Home,
     title: String,
-    description: String,
     priority: Priority,
 }
 
 impl<'h> IdeaBuilder<'h> {
     pub fn new(home: &'h Home) -> Self {
-        Self { home, title: "Tea by post".into(), description: DESCRIPTION.into(), priority: Priority::Normal }
+        Self { home, title: "Tea by post".into(), priority: Priority::Normal }
     }
 
     pub fn title(mut self, title: &str) -> Self {
         self.title = title.into();
-        self
-    }
-
-    pub fn description(mut self, description: &str) -> Self {
-        self.description = description.into();
         self
     }
 
@@ -85,7 +79,7 @@ impl<'h> IdeaBuilder<'h> {
 
     /// A draft.
     pub async fn create(self, db: &Database) -> BusinessIdea {
-        let new = NewBusinessIdea { user_id: self.home.user, title: &self.title, description: &self.description };
+        let new = NewBusinessIdea { user_id: self.home.user, title: &self.title, description: DESCRIPTION };
         db.tenant_tx("tests.idea", &self.home.context, async |tx| tx.business_ideas().create(new).await).await.unwrap()
     }
 

@@ -7,6 +7,8 @@ pub mod server;
 pub use builders::{Home, IdeaBuilder, claimed, home};
 pub use database::{TestDatabase, db, empty_db};
 
+use std::time::Duration;
+
 use bedplate::DatabaseUrl;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 
@@ -35,4 +37,24 @@ pub async fn texts(connection: &mut AsyncPgConnection, sql: &str) -> Vec<String>
 /// The number of a query with one row and one number.
 pub async fn number(connection: &mut AsyncPgConnection, sql: &str) -> i64 {
     texts(connection, sql).await[0].parse().unwrap()
+}
+
+/// Asks until the answer is no longer 0, for thirty seconds.
+pub async fn until(connection: &mut AsyncPgConnection, sql: &str) {
+    let asked = async {
+        while number(connection, sql).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap_or_else(|_| panic!("it never came true: {sql}"));
+}
+
+/// Returns when the transaction of this name waits for a lock. Asked as the application's login: nobody else
+/// is shown what its sessions do.
+pub async fn waits_for_lock(db: &TestDatabase, name: &str) {
+    let waiting = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+            AND application_name = '{name}' AND wait_event_type = 'Lock'"
+    );
+    until(&mut connection(db.config().url()).await, &waiting).await;
 }
