@@ -28,8 +28,8 @@ async fn set(owner: &mut AsyncPgConnection, sql: &str) -> BTreeSet<String> {
     texts(owner, sql).await.into_iter().collect()
 }
 
-fn exactly(found: BTreeSet<String>, expected: &[&str]) {
-    assert_eq!(found, expected.iter().map(|name| (*name).to_owned()).collect());
+fn exactly(found: &BTreeSet<String>, expected: &[&str]) {
+    assert_eq!(*found, expected.iter().map(|name| (*name).to_owned()).collect());
 }
 
 /// Offenders must be none, among more than `least` that were looked at.
@@ -53,7 +53,7 @@ async fn every_tenant_table_is_closed(#[future(awt)] db: TestDatabase) {
         ),
     )
     .await;
-    exactly(tables.difference(&with_tenant).cloned().collect(), &WITHOUT_TENANT);
+    exactly(&tables.difference(&with_tenant).cloned().collect(), &WITHOUT_TENANT);
     let closed = set(
         owner,
         &format!(
@@ -102,7 +102,7 @@ async fn every_key_starts_with_the_tenant(#[future(awt)] db: TestDatabase) {
     let all = texts(owner, &format!("SELECT name FROM ({unique}) AS u")).await;
     assert!(all.len() >= 10, "{all:?}");
     exactly(
-        set(owner, &format!("SELECT name FROM ({unique}) AS u WHERE first <> 'tenant_id'")).await,
+        &set(owner, &format!("SELECT name FROM ({unique}) AS u WHERE first <> 'tenant_id'")).await,
         &KEYS_WITHOUT_TENANT,
     );
     none(
@@ -168,7 +168,7 @@ async fn every_function_is_pinned_and_closed(#[future(awt)] db: TestDatabase) {
     .await;
     // No ACL at all means EXECUTE for PUBLIC.
     let open = "SELECT proname FROM ({}) AS f WHERE proacl IS NULL OR EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 0)";
-    exactly(set(owner, &open.replace("{}", ours)).await, &[]);
+    exactly(&set(owner, &open.replace("{}", ours)).await, &[]);
     let definers = set(owner, &format!("SELECT proname FROM ({ours}) AS f WHERE prosecdef")).await;
     assert!(!definers.is_empty());
     let owned =
@@ -177,7 +177,7 @@ async fn every_function_is_pinned_and_closed(#[future(awt)] db: TestDatabase) {
     let with_tenant = format!(
         "SELECT proname FROM ({ours}) AS f WHERE prosecdef AND pg_get_functiondef(oid) NOT LIKE '%:= public.require_tenant();%'"
     );
-    exactly(set(owner, &with_tenant).await, &[]);
+    exactly(&set(owner, &with_tenant).await, &[]);
 }
 
 #[rstest]
@@ -201,10 +201,10 @@ async fn nothing_is_granted_to_public_and_little_to_the_application(#[future(awt
     .await;
     let deletes =
         |role: &str| format!("SELECT relname FROM ({grants}) AS g WHERE role = '{role}' AND privilege_type = 'DELETE'");
-    exactly(set(owner, &deletes("bedplate_app")).await, &APP_DELETES);
-    exactly(set(owner, &deletes("bedplate_system")).await, &["tenants"]);
-    exactly(set(owner, &format!("SELECT relname FROM ({grants}) AS g WHERE role = 'bedplate_definer'")).await, &[]);
-    exactly(set(owner, &format!("SELECT relname FROM ({grants}) AS g WHERE role = 'bedplate_session'")).await, &[]);
+    exactly(&set(owner, &deletes("bedplate_app")).await, &APP_DELETES);
+    exactly(&set(owner, &deletes("bedplate_system")).await, &["tenants"]);
+    exactly(&set(owner, &format!("SELECT relname FROM ({grants}) AS g WHERE role = 'bedplate_definer'")).await, &[]);
+    exactly(&set(owner, &format!("SELECT relname FROM ({grants}) AS g WHERE role = 'bedplate_session'")).await, &[]);
 }
 
 #[rstest]
@@ -216,16 +216,16 @@ async fn roles_can_do_no_more_than_they_should(#[future(awt)] db: TestDatabase) 
     let strong = format!(
         "SELECT name FROM ({groups}) AS g (name) WHERE rolcanlogin OR rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolinherit"
     );
-    exactly(set(owner, &strong).await, &[]);
+    exactly(&set(owner, &strong).await, &[]);
     // A lasting member of bedplate_definer that inherits would see every tenant's rows.
     let members = "SELECT member::regrole FROM pg_auth_members WHERE roleid = 'bedplate_definer'::regrole \
         AND coalesce(to_jsonb(pg_auth_members) ->> 'inherit_option', 'true') = 'true'";
-    exactly(set(owner, members).await, &[]);
+    exactly(&set(owner, members).await, &[]);
     let login =
         "SELECT rolname FROM pg_roles WHERE rolname = 'bedplate_login' AND (rolinherit OR rolsuper OR rolbypassrls)";
-    exactly(set(owner, login).await, &[]);
+    exactly(&set(owner, login).await, &[]);
     exactly(
-        set(owner, "SELECT rolname FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)").await,
+        &set(owner, "SELECT rolname FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)").await,
         &[],
     );
 }
@@ -250,7 +250,7 @@ async fn times_have_zones_and_triggers_keep_them(#[future(awt)] db: TestDatabase
         "SELECT relname || '.' || attname FROM ({columns}) AS c \
         WHERE attname IN ('created_at', 'updated_at') AND (NOT attnotnull OR byte_default IS DISTINCT FROM 'now()')"
     );
-    exactly(set(owner, &loose).await, &[]);
+    exactly(&set(owner, &loose).await, &[]);
     let with_column = set(owner, &format!("SELECT relname FROM ({columns}) AS c WHERE attname = 'updated_at'")).await;
     let with_trigger = set(owner, "SELECT tgrelid::regclass FROM pg_trigger WHERE tgname = 'update_updated_at'").await;
     assert!(with_column.len() >= 6);
@@ -262,16 +262,16 @@ async fn times_have_zones_and_triggers_keep_them(#[future(awt)] db: TestDatabase
 #[tokio::test]
 async fn the_schema_can_be_distributed(#[future(awt)] db: TestDatabase) {
     let owner = &mut connection(&db.url).await;
-    exactly(set(owner, "SELECT conname FROM pg_constraint WHERE contype = 'f' AND confdeltype = 'n'").await, &[]);
-    exactly(set(owner, "SELECT conname FROM pg_constraint WHERE condeferrable").await, &[]);
-    exactly(set(owner, "SELECT policyname FROM pg_policies WHERE permissive <> 'PERMISSIVE'").await, &[]);
+    exactly(&set(owner, "SELECT conname FROM pg_constraint WHERE contype = 'f' AND confdeltype = 'n'").await, &[]);
+    exactly(&set(owner, "SELECT conname FROM pg_constraint WHERE condeferrable").await, &[]);
+    exactly(&set(owner, "SELECT policyname FROM pg_policies WHERE permissive <> 'PERMISSIVE'").await, &[]);
     exactly(
-        set(owner, "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace").await,
+        &set(owner, "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace").await,
         &[],
     );
     let by_shard =
         "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosrc LIKE '%TG_TABLE_NAME%'";
-    exactly(set(owner, by_shard).await, &[]);
+    exactly(&set(owner, by_shard).await, &[]);
 }
 
 #[rstest]
@@ -294,7 +294,7 @@ async fn a_status_is_text_with_a_check(#[future(awt)] db: TestDatabase) {
     assert!(with_status.len() >= 5);
     assert_eq!(with_status, with_check);
     exactly(
-        set(owner, "SELECT typname FROM pg_type WHERE typtype = 'e' AND typnamespace = 'public'::regnamespace").await,
+        &set(owner, "SELECT typname FROM pg_type WHERE typtype = 'e' AND typnamespace = 'public'::regnamespace").await,
         &[],
     );
 }
@@ -362,5 +362,5 @@ async fn constraint_names(#[future(awt)] db: TestDatabase) {
             several.insert(constraint.to_owned());
         }
     }
-    exactly(several, &ABOUT_SEVERAL_COLUMNS);
+    exactly(&several, &ABOUT_SEVERAL_COLUMNS);
 }

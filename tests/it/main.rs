@@ -18,6 +18,7 @@ mod boundary;
 mod catalogue;
 mod claims;
 mod cli;
+mod compose;
 mod diesel_cli;
 mod ideas;
 mod isolation;

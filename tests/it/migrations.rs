@@ -60,7 +60,7 @@ async fn every_migration_comes_back(#[future(awt)] empty_db: DatabaseUrl) {
     for name in &all {
         let before = catalogue(&empty_db).await;
         copy(&Path::new("migrations/main").join(name), &folder.path().join(name));
-        assert_eq!(step(Direction::Up).await, [name.clone()]);
+        assert_eq!(step(Direction::Up).await, std::slice::from_ref(name));
         let after = catalogue(&empty_db).await;
         assert_ne!(before, after, "{name} changes something");
         step(Direction::Down { count: 1 }).await;

@@ -3,25 +3,26 @@
 
 use std::process::Command;
 
+use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::database::private_server::{PrivateServer, Started};
 use bedplate::{Config, Database, Environment, Error};
 
 use crate::support::{connection, execute, number};
 
 /// Stops the server and removes its files.
-struct Own {
-    server: PrivateServer,
+pub struct Own {
+    pub server: PrivateServer,
     home: std::path::PathBuf,
 }
 
 impl Own {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let home =
             tempfile::Builder::new().prefix("bedplate-server-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
         Self { server: PrivateServer::at(&home).option("fsync=off"), home }
     }
 
-    async fn start(&self) -> Started {
+    pub async fn start(&self) -> Started {
         self.server.start(&mut |_| {}).await.unwrap()
     }
 }
@@ -99,14 +100,7 @@ async fn the_pool_survives_a_restart_of_the_server() {
     let own = Own::new();
     own.start().await;
     let urls = own.server.urls().unwrap().unwrap();
-    bedplate::database::migrate::run(
-        &urls.owner,
-        &Default::default(),
-        bedplate::database::migrate::Direction::Up,
-        |_| {},
-    )
-    .await
-    .unwrap();
+    migrate::run(&urls.owner, &Source::default(), Direction::Up, |_| {}).await.unwrap();
     let mut config = Config::new(urls.owner, Environment::Development);
     config.app_url = Some(urls.app);
     config.pool.wait = std::time::Duration::from_millis(200);
