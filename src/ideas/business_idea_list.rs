@@ -69,7 +69,7 @@ impl BusinessIdeaRepository<'_> {
     /// One page of a list.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a bad limit, or a cursor of another order.
+    /// [`Error::Invalid`](crate::Error::Invalid) for a bad limit, or a cursor of another order.
     pub async fn list(
         &self,
         filter: &BusinessIdeaFilter,
