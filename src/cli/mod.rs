@@ -10,13 +10,12 @@ mod ui;
 mod up;
 mod url;
 
-use std::collections::HashMap;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::database::config::names_a_database;
+use crate::database::config::{env_vars, names_a_database};
 use crate::database::private_server::PrivateServer;
 use crate::database::{Config, Environment};
 use crate::error::{Error, Result};
@@ -98,10 +97,10 @@ pub fn seed() -> ExitCode {
 fn run(command: impl Future<Output = Result<()>>) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime.map_err(Error::io("starting")).and_then(|runtime| {
-        load_dot_env()?;
-        runtime.block_on(command)
+    // The variables are set before there is a second thread.
+    let done = load_dot_env().and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        runtime.map_err(Error::io("starting"))?.block_on(command)
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -148,8 +147,7 @@ fn exit_code(error: &Error) -> ExitCode {
 
 /// The private server, where nothing names another database.
 fn private_server() -> Option<PrivateServer> {
-    let vars: HashMap<_, _> = std::env::vars().collect();
-    (!names_a_database(&vars)).then(PrivateServer::here)
+    (!names_a_database(&env_vars())).then(PrivateServer::here)
 }
 
 /// The sets that an environment is seeded with.

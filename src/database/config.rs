@@ -176,7 +176,7 @@ impl Config {
     /// # Errors
     /// [`Error::Configuration`] where a value is wrong or nothing names a database.
     pub fn from_env() -> Result<Self> {
-        Self::from_vars(&std::env::vars().collect())
+        Self::from_vars(&env_vars())
     }
 
     /// Like [`Config::from_env`], with the variables given.
@@ -216,6 +216,13 @@ impl Config {
     pub fn url(&self) -> &DatabaseUrl {
         self.app_url.as_ref().unwrap_or(&self.owner_url)
     }
+}
+
+/// The environment, without what is no Unicode: `std::env::vars` would panic there.
+pub(crate) fn env_vars() -> HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// Whether the variables name a database, so that no private server is wanted.
