@@ -34,9 +34,10 @@ pub fn server() -> &'static Server {
 async fn start_private() -> Server {
     let home =
         tempfile::Builder::new().prefix("bedplate-tests-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
-    // The data is thrown away: nothing waits for the disk.
+    // The data is thrown away: nothing waits for the disk, and nothing is cleaned up meanwhile.
     let server = PrivateServer::at(&home)
         .option("fsync=off")
+        .option("autovacuum=off")
         .option("full_page_writes=off")
         .option("wal_level=minimal")
         .option("max_wal_senders=0")
