@@ -124,10 +124,14 @@ impl EvaluationRepository<'_> {
     pub async fn claim(&self, claim: Claim<'_>) -> Result<Vec<(Evaluation, Lease)>> {
         check(claim)?;
         let (tenant, seconds) = (self.tx.tenant_id(), claim.lease.as_secs_f64());
-        let exhausted = sql_query(failing("status = 'analyzing' AND lease_expires_at < now() AND attempts >= $3"))
-            .bind::<SqlUuid, _>(tenant)
-            .bind::<Text, _>(format!("gave up after {} attempts", claim.max_attempts))
-            .bind::<Integer, _>(claim.max_attempts);
+        let exhausted = sql_query(failing(
+            "id IN (SELECT id FROM evaluations \
+                     WHERE tenant_id = $1 AND status = 'analyzing' AND lease_expires_at < now() AND attempts >= $3 \
+                     FOR UPDATE SKIP LOCKED)",
+        ))
+        .bind::<SqlUuid, _>(tenant)
+        .bind::<Text, _>(format!("gave up after {} attempts", claim.max_attempts))
+        .bind::<Integer, _>(claim.max_attempts);
         let next = sql_query(
             "WITH expired AS MATERIALIZED ( \
                  SELECT id FROM evaluations \
