@@ -10,15 +10,17 @@ pub mod seed;
 pub mod status;
 mod tenant;
 mod transaction;
+mod url;
 
 use diesel::sql_types::{Bool, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-pub use config::{Config, DatabaseUrl, Environment, PoolConfig};
+pub use config::{Config, Environment, PoolConfig};
 pub use pool::connect;
 pub use tenant::{AllTenants, SystemTx, TenantContext, TenantTx, Tx};
 pub use transaction::Work;
+pub use url::DatabaseUrl;
 
 use crate::error::{Error, Result};
 use pool::Pool;

@@ -13,7 +13,8 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfi
 use futures_util::FutureExt as _;
 use tokio_postgres::error::SqlState;
 
-use super::config::{Config, DatabaseUrl};
+use super::config::Config;
+use super::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
 
 pub(crate) type PooledConnection = diesel_bb8::PooledConnection<'static, AsyncPgConnection>;

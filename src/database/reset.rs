@@ -2,8 +2,8 @@
 
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 
-use super::config::DatabaseUrl;
 use super::pool::connect;
+use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 
 /// Drops the schema `public` with everything in it and makes it anew, as a new database has it. The

@@ -5,9 +5,9 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use serde::Serialize;
 
-use super::config::DatabaseUrl;
 use super::migrate::{self, MigrationState, MigrationStatus, Source};
 use super::pool::connect;
+use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 
 /// What `bedplate status` tells.

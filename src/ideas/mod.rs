@@ -8,7 +8,7 @@
 //! agent result                   pending ──start──▶ running ──complete──▶ completed, or failed ──retry──▶ pending
 //! ```
 //! Every other change of state is refused, here with [`Error::WrongState`](crate::Error::WrongState) and in
-//! the database by a trigger (the test `ideas::transitions` compares the two).
+//! the database by a trigger (the test `idea_status::transitions` compares the two).
 
 pub mod agent_result;
 pub mod business_idea;

@@ -20,6 +20,8 @@ mod claims;
 mod cli;
 mod compose;
 mod diesel_cli;
+mod failures;
+mod idea_status;
 mod ideas;
 mod isolation;
 mod migrations;

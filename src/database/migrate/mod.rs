@@ -18,8 +18,8 @@ use diesel_migrations::{EmbeddedMigrations, FileBasedMigrations, MigrationHarnes
 
 pub use create::create;
 
-use super::config::DatabaseUrl;
 use super::pool::connect;
+use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 use crate::sql::cached;
 

@@ -18,7 +18,7 @@ use rand::distr::{Alphanumeric, SampleString as _};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::config::DatabaseUrl;
+use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 use account::Account;
 use binaries::Binaries;

@@ -18,8 +18,9 @@ use sha2::{Digest as _, Sha256};
 
 pub use consistency::check as check_consistency;
 
-use super::config::{DatabaseUrl, Environment};
+use super::config::Environment;
 use super::pool::connect;
+use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 use crate::sql::text_enum;
 
