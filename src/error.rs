@@ -101,6 +101,9 @@ pub enum Error {
     /// A statement failed, the closure swallowed its error and returned `Ok`. Nothing was written.
     #[error("a statement of the transaction failed and its error was swallowed: nothing was written")]
     Aborted,
+    /// The closure of a transaction let its handle out, to a task or in its result. Nothing was written.
+    #[error("the transaction's handle was let out of its closure: nothing was written")]
+    HandleEscaped,
     /// The configuration cannot work: a wrong URL, an unknown login, a database without migrations.
     #[error("{message}")]
     Configuration {

@@ -19,7 +19,6 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 pub use config::{Config, Environment, PoolConfig};
 pub use pool::connect;
 pub use tenant::{AllTenants, SystemTx, TenantContext, TenantTx, Tx};
-pub use transaction::Work;
 pub use url::DatabaseUrl;
 
 use crate::error::{Error, Result};
@@ -63,13 +62,16 @@ impl Database {
     /// So it does nothing that cannot be repeated, except through the transaction.
     ///
     /// The closure is cloned for each run, so what it captures is cloned too: capture ids, references, or
-    /// texts that are cheap to clone. The future can be spawned, whatever the closure borrows (the test
+    /// texts that are cheap to clone. It gets the handle by value and not by reference: with a reference in its
+    /// arguments, a closure that borrows could not be spawned
+    /// (<https://github.com/rust-lang/rust/issues/110338>); so it can (the test
     /// `boundary::futures_can_be_spawned`).
     ///
     /// # Errors
     /// Whatever the closure returns; then nothing is written. [`Error::CommitUnknown`] if the connection is
-    /// lost during COMMIT. [`Error::Aborted`] if the closure swallowed the error of a statement.
-    pub fn tenant_tx<'a, T, F>(
+    /// lost during COMMIT. [`Error::Aborted`] if the closure swallowed the error of a statement,
+    /// [`Error::HandleEscaped`] if it let its handle out.
+    pub fn tenant_tx<'a, T, F, Fut>(
         &'a self,
         name: &'static str,
         context: &'a TenantContext,
@@ -77,8 +79,8 @@ impl Database {
     ) -> impl Future<Output = Result<T>> + Send + 'a
     where
         T: Send + 'a,
-        F: Clone + Send + Sync + 'a,
-        F: for<'t> Work<&'t TenantTx, Result<T>, Fut: Send>,
+        F: FnOnce(TenantTx) -> Fut + Clone + Send + 'a,
+        Fut: Future<Output = Result<T>> + Send + 'a,
     {
         let begin = tenant::begin_sql(name, context, self.config.statement_timeout);
         async move { transaction::run(&self.pool, name, &begin, context, work).await }
@@ -91,11 +93,15 @@ impl Database {
     ///
     /// # Errors
     /// As there.
-    pub fn system_tx<'a, T, F>(&'a self, name: &'static str, work: F) -> impl Future<Output = Result<T>> + Send + 'a
+    pub fn system_tx<'a, T, F, Fut>(
+        &'a self,
+        name: &'static str,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + 'a
     where
         T: Send + 'a,
-        F: Clone + Send + Sync + 'a,
-        F: for<'t> Work<&'t SystemTx, Result<T>, Fut: Send>,
+        F: FnOnce(SystemTx) -> Fut + Clone + Send + 'a,
+        Fut: Future<Output = Result<T>> + Send + 'a,
     {
         let begin = tenant::begin_sql(name, &AllTenants, self.config.statement_timeout);
         async move { transaction::run(&self.pool, name, &begin, &AllTenants, work).await }

@@ -4,6 +4,7 @@
 //! them is left on the connection, also behind a pooler.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
@@ -60,9 +61,10 @@ impl TenantContext {
 #[derive(Debug, Clone, Copy)]
 pub struct AllTenants;
 
-/// A transaction. Repositories are handles on it: `tx.users()`, `tx.business_ideas()`.
+/// A transaction, for the closure that it was handed to. Repositories are handles on it: `tx.users()`,
+/// `tx.business_ideas()`.
 pub struct Tx<Scope> {
-    pub(super) connection: PooledConnection,
+    pub(super) connection: Arc<PooledConnection>,
     pub(super) scope: Scope,
 }
 

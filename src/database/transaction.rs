@@ -7,8 +7,10 @@
 //! | serialization failure, deadlock, connection lost before COMMIT | the closure runs again, after a growing pause |
 //! | connection lost during COMMIT | [`Error::CommitUnknown`], never run again by itself |
 //! | the closure swallowed a failed statement's error | [`Error::Aborted`]: COMMIT would be a silent ROLLBACK |
+//! | the closure lets its handle out | [`Error::HandleEscaped`], nothing is written |
 //! | the closure's future is dropped | rolled back; the pool discards the connection |
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -23,29 +25,11 @@ use crate::error::{Error, Result};
 /// How often a transaction is run again. With pauses from 20 ms to 1 s, jittered, that is 1 to 3 seconds.
 const RETRIES: usize = 6;
 
-/// What a transaction runs: an async closure whose future is `Send`.
-///
-/// Never implemented by hand. The second bound is there to be able to say `Fut: Send`: with it, a future of
-/// [`crate::Database::tenant_tx`] is `Send` by its declaration, whatever the closure borrows. Left to
-/// inference, a closure that borrows could not be spawned
-/// (<https://github.com/rust-lang/rust/issues/110338>).
-pub trait Work<Argument, Output>: AsyncFnOnce(Argument) -> Output + FnOnce(Argument) -> Self::Fut {
-    /// The closure's future.
-    type Fut: Future<Output = Output>;
-}
-
-impl<F, Argument, Fut, Output> Work<Argument, Output> for F
-where
-    F: AsyncFnOnce(Argument) -> Output + FnOnce(Argument) -> Fut,
-    Fut: Future<Output = Output>,
-{
-    type Fut = Fut;
-}
-
-pub(super) async fn run<S, T, F>(pool: &Pool, name: &'static str, begin: &str, scope: &S, work: F) -> Result<T>
+pub(super) async fn run<S, T, F, Fut>(pool: &Pool, name: &'static str, begin: &str, scope: &S, work: F) -> Result<T>
 where
     S: Scope,
-    F: Clone + for<'t> Work<&'t Tx<S>, Result<T>, Fut: Send>,
+    F: FnOnce(Tx<S>) -> Fut + Clone,
+    Fut: Future<Output = Result<T>>,
 {
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(20))
@@ -68,16 +52,21 @@ where
     }
 }
 
-async fn attempt<S, T, F>(connection: PooledConnection, scope: &S, work: F) -> Result<T>
+async fn attempt<S, T, F, Fut>(connection: PooledConnection, scope: &S, work: F) -> Result<T>
 where
     S: Scope,
-    F: for<'t> Work<&'t Tx<S>, Result<T>, Fut: Send>,
+    F: FnOnce(Tx<S>) -> Fut,
+    Fut: Future<Output = Result<T>>,
 {
-    let mut tx = Tx { connection, scope: scope.clone() };
-    match work(&tx).await {
-        Ok(value) => commit(&mut tx.connection).await.map(|()| value),
+    let connection = Arc::new(connection);
+    let outcome = work(Tx { connection: connection.clone(), scope: scope.clone() }).await;
+    // The handle has moved into the closure, and ends with it: the connection is ours again. If the closure
+    // let it out, nothing is committed, and the pool discards the connection when the handle is dropped.
+    let Some(mut connection) = Arc::into_inner(connection) else { return Err(Error::HandleEscaped) };
+    match outcome {
+        Ok(value) => commit(&mut connection).await.map(|()| value),
         Err(error) => {
-            roll_back(&mut tx.connection).await;
+            roll_back(&mut connection).await;
             Err(error)
         }
     }

@@ -128,14 +128,12 @@ impl Database {
     /// is not told.
     pub async fn authenticate(&self, context: &TenantContext, email: &str, password: &SecretString) -> Result<User> {
         let email = normalised(email);
-        let found = self
-            .tenant_tx("users.authenticate", context, async |tx: &TenantTx| tx.users().credentials(&email).await)
-            .await?;
+        let found =
+            self.tenant_tx("users.authenticate", context, async |tx| tx.users().credentials(&email).await).await?;
         let (user_id, hash) = found.unzip();
         let verified = PasswordHash::verify(hash.map(PasswordHash::stored), password).await?;
         let user_id = user_id.filter(|_| verified).ok_or(Error::Unauthenticated)?;
-        self.tenant_tx("users.record_login", context, async |tx: &TenantTx| tx.users().record_login(user_id).await)
-            .await
+        self.tenant_tx("users.record_login", context, async |tx| tx.users().record_login(user_id).await).await
     }
 }
 

@@ -24,7 +24,7 @@ async fn futures_can_be_spawned(#[future(awt)] db: TestDatabase) {
     let (database, owned) = (db.database.clone(), home.clone());
     let owns = tokio::spawn(async move {
         let title = String::from("Tea by post");
-        let moved = async move |tx: &bedplate::TenantTx| {
+        let moved = async move |tx: bedplate::TenantTx| {
             let new = NewBusinessIdea { user_id: owned.user, title: &title, description: DESCRIPTION };
             Ok(tx.business_ideas().create(new).await?.title)
         };
@@ -83,6 +83,22 @@ async fn nothing_of_a_transaction_is_left_on_the_connection(#[future(awt)] db: T
         .await
         .unwrap();
     assert_eq!(isolation, "read committed");
+}
+
+/// A handle that outlives its closure could write after COMMIT: so there is no COMMIT.
+#[rstest]
+#[tokio::test]
+async fn a_handle_that_is_let_out_writes_nothing(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let new = NewBusinessIdea { user_id: home.user, title: "Tea", description: DESCRIPTION };
+    let let_out = db
+        .tenant_tx("escapes", &home.context, async |tx| {
+            tx.business_ideas().create(new).await?;
+            Ok(tx)
+        })
+        .await;
+    assert!(matches!(let_out, Err(Error::HandleEscaped)));
+    assert_eq!(ideas(&db, &home.context).await, 0);
 }
 
 #[rstest]

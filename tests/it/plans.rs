@@ -71,7 +71,7 @@ async fn every_query_has_an_index(#[future(awt)] db: TestDatabase) {
             for query in prepared {
                 let nulls = vec!["NULL"; usize::try_from(query.parameters).unwrap()].join(", ");
                 let explain = format!("EXPLAIN (COSTS off) EXECUTE \"{}\" ({nulls})", query.name);
-                plans.insert(query.statement, lines(tx, &explain).await?);
+                plans.insert(query.statement, lines(&tx, &explain).await?);
             }
             Ok(plans)
         })
@@ -195,13 +195,14 @@ async fn exercise(db: &Database, home: &Home) {
                 BusinessIdeaFilter { deleted: true, ..BusinessIdeaFilter::default() },
                 BusinessIdeaFilter { search: Some("tea".into()), ..BusinessIdeaFilter::default() },
             ] {
-                list_ideas(tx, &filter, sort).await?;
+                list_ideas(&tx, &filter, sort).await?;
             }
         }
         let newest = BusinessIdeaSort::Newest;
-        list_ideas(tx, &BusinessIdeaFilter { user_id: Some(user.id), ..BusinessIdeaFilter::default() }, newest).await?;
+        list_ideas(&tx, &BusinessIdeaFilter { user_id: Some(user.id), ..BusinessIdeaFilter::default() }, newest)
+            .await?;
         list_ideas(
-            tx,
+            &tx,
             &BusinessIdeaFilter { status: Some(BusinessIdeaStatus::Draft), ..BusinessIdeaFilter::default() },
             newest,
         )
