@@ -131,10 +131,15 @@ impl Drop for TestDatabase {
             eprintln!("kept for a look: database {name}");
             return;
         }
-        let admin = server().admin.as_ref().unwrap_or(&server().owner);
-        on_own_runtime(async || {
-            let mut admin = connection(&admin.with_database("postgres").unwrap()).await;
-            execute(&mut admin, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+        // On a thread that nobody waits for: DROP DATABASE waits for sessions that are still signing in, and they
+        // for this thread's runtime. What the end of the process cuts off is swept by the next run.
+        let drop_database = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        std::thread::spawn(move || {
+            on_own_runtime(async || {
+                let admin = server().admin.as_ref().unwrap_or(&server().owner);
+                let mut admin = connection(&admin.with_database("postgres").unwrap()).await;
+                let _ = diesel_async::SimpleAsyncConnection::batch_execute(&mut admin, &drop_database).await;
+            });
         });
     }
 }
