@@ -154,12 +154,15 @@ async fn a_late_worker_is_fenced_off(#[future(awt)] db: TestDatabase) {
     .await;
     let results =
         db.tenant_tx("list", &home.context, async |tx| tx.agent_results().list_by_evaluation(id).await).await.unwrap();
+    // In a transaction of its own: a second change of the row in one transaction would lock the evaluation by
+    // the check of the foreign key, and hide whether the lease is locked.
+    db.tenant_tx("a.start", &home.context, async |tx| tx.agent_results().start(a, results[0].id, &Value::Null).await)
+        .await
+        .unwrap();
     db.tenant_tx("a.complete", &home.context, async |tx| {
         // 1
-        tx.agent_results().start(a, results[0].id, &Value::Null).await?;
-        tx.agent_results()
-            .complete(a, results[0].id, &AgentOutput { output: json!("A"), ..AgentOutput::default() })
-            .await?;
+        let answer = AgentOutput { output: json!("A"), ..AgentOutput::default() };
+        tx.agent_results().complete(a, results[0].id, &answer).await?;
         // 2
         assert_eq!(claimed(&db, &home.context, "b").await, None);
         Ok(())
