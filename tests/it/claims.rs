@@ -66,7 +66,8 @@ async fn a_bad_claim_is_refused(#[future(awt)] db: TestDatabase, #[case] claim: 
 async fn an_expired_lease_is_taken_over_and_finished_results_stay(#[future(awt)] db: TestDatabase) {
     let home = home(&db).await;
     let evaluation = IdeaBuilder::new(&home).submitted(&db).await;
-    let (_, first) = claimed(&db, &home.context, "first").await.unwrap();
+    // Both claims are by one name, as of a worker that is started again: only the attempt tells them apart.
+    let (_, first) = claimed(&db, &home.context, "worker").await.unwrap();
     let lease = &first;
     db.tenant_tx("work", &home.context, async |tx| {
         let results = tx.agent_results().list_by_evaluation(evaluation.id).await?;
@@ -76,9 +77,9 @@ async fn an_expired_lease_is_taken_over_and_finished_results_stay(#[future(awt)]
     })
     .await
     .unwrap();
-    assert_eq!(claimed(&db, &home.context, "second").await, None, "the lease has not expired");
+    assert_eq!(claimed(&db, &home.context, "worker").await, None, "the lease has not expired");
     expire(&db).await;
-    let (taken, second) = claimed(&db, &home.context, "second").await.unwrap();
+    let (taken, second) = claimed(&db, &home.context, "worker").await.unwrap();
     assert_eq!((taken.id, second.attempt), (evaluation.id, 2));
     assert!(taken.started_at.unwrap() < taken.updated_at, "it started when it was first claimed");
     assert_eq!(
