@@ -1,6 +1,6 @@
 //! What a database looks like: version, migrations, rows.
 
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use serde::Serialize;
@@ -70,17 +70,21 @@ pub async fn read(url: &DatabaseUrl) -> Result<Status> {
     })
 }
 
-/// Counted by `bedplate_system`, because the owner sees no tenant's rows. The server itself writes one
-/// query a table, with names quoted by `format` and `regclass`.
+#[derive(QueryableByName)]
+struct Counting {
+    #[diesel(sql_type = Text)]
+    sql: String,
+    #[diesel(sql_type = Bool)]
+    by_system: bool,
+}
+
+/// Counted by `bedplate_system`, because the owner sees no tenant's rows; by the owner where that role has no
+/// right. The server itself writes one query a table, with names quoted by `format` and `regclass`.
 async fn rows_by_table(connection: &mut AsyncPgConnection) -> Result<Vec<TableRows>> {
-    #[derive(QueryableByName)]
-    struct Counts {
-        #[diesel(sql_type = Text)]
-        sql: String,
-    }
     // __ begins the engine's own tables.
-    let counts: Vec<Counts> = sql_query(
-        "SELECT format('SELECT %L AS table, count(*) AS rows FROM %s', relname, oid::regclass) AS sql \
+    let counting: Vec<Counting> = sql_query(
+        "SELECT format('SELECT %L AS table, count(*) AS rows FROM %s', relname, oid::regclass) AS sql, \
+                coalesce(has_table_privilege(to_regrole('bedplate_system'), oid, 'SELECT'), false) AS by_system \
            FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') \
             AND NOT relispartition AND NOT starts_with(relname, '__') ORDER BY relname",
     )
@@ -88,11 +92,10 @@ async fn rows_by_table(connection: &mut AsyncPgConnection) -> Result<Vec<TableRo
     .await?;
     connection
         .transaction::<_, Error, _>(async |connection| {
-            let mut tables = Vec::with_capacity(counts.len());
-            if !counts.is_empty() {
-                connection.batch_execute("SET LOCAL ROLE bedplate_system").await?;
-            }
-            for count in &counts {
+            let mut tables = Vec::with_capacity(counting.len());
+            for count in &counting {
+                let role = if count.by_system { "SET LOCAL ROLE bedplate_system" } else { "RESET ROLE" };
+                connection.batch_execute(role).await?;
                 tables.push(sql_query(&count.sql).get_result(connection).await?);
             }
             Ok(tables)

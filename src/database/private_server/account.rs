@@ -6,10 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::unistd::{User, geteuid};
-use sha2::{Digest as _, Sha256};
+use rand::distr::{Alphanumeric, SampleString as _};
 
 use super::absolute;
 use crate::error::{Error, Result};
@@ -58,8 +56,8 @@ impl Account {
         if enters.is_ok_and(|status| status.success()) {
             return Ok(inside);
         }
-        let name = URL_SAFE_NO_PAD.encode(Sha256::digest(inside.as_os_str().as_encoded_bytes()));
-        let outside = Path::new("/var/lib/bedplate").join(&name[..16]);
+        // A new name each time: data of a project that was removed has passwords that nobody knows.
+        let outside = Path::new("/var/lib/bedplate").join(Alphanumeric.sample_string(&mut rand::rng(), 16));
         fs::remove_dir(&inside).map_err(Error::io(format!("removing {}", inside.display())))?;
         make(&outside)?;
         self.own(&outside)?;
