@@ -22,7 +22,7 @@ pub(super) struct Args {
     #[arg(long, global = true, value_name = "PATH")]
     dir: Option<PathBuf>,
     /// The database, instead of the environment's
-    #[arg(long, global = true, value_name = "URL", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
         Command::Create { name } => {
             let path = migrate::create(args.dir.as_deref().unwrap_or(Path::new(MAIN)), &name)?;
             println!(
-                "{}: write up.sql and down.sql, then `bedplate migrate redo` proves that it comes back",
+                "{}: write up.sql and down.sql; `bedplate migrate` applies it, `bedplate migrate redo` shows that it comes back",
                 path.display()
             );
             return Ok(());

@@ -23,9 +23,9 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     let progress = Progress::new();
     progress.step("loading seeds");
     let loaded = seed::load(&config.owner_url, config.environment, &chosen).await;
+    let loaded = loaded.inspect(|outcomes| progress.seeds(outcomes));
     progress.finish();
     let loaded = loaded?;
-    progress.seeds(&loaded);
     let changed = loaded.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged).count();
     println!("{changed} of {} seed files loaded, the rest was there; the rows fit together.", loaded.len());
     Ok(())

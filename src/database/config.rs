@@ -123,6 +123,7 @@ pub(crate) fn env_vars() -> HashMap<String, String> {
 }
 
 /// Whether the variables name a database, so that no private server is wanted.
+#[cfg(feature = "cli")]
 pub(crate) fn names_a_database(vars: &HashMap<String, String>) -> bool {
     ["DATABASE_URL", "DATABASE_URL_FILE", "DB_HOST", "DB_NAME"].iter().any(|name| get(vars, name).is_some())
 }

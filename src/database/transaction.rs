@@ -107,16 +107,16 @@ fn not_migrated(error: Error) -> Error {
 async fn commit(connection: &mut AsyncPgConnection) -> Result<()> {
     match connection.batch_execute("SELECT 1; COMMIT").await {
         Ok(()) => Ok(ended(connection)?),
-        Err(error) => match Error::from(error) {
-            Error::Unavailable { .. } => {
-                discard(connection);
-                Err(Error::CommitUnknown)
+        Err(error) => {
+            // Where ROLLBACK does not come through either, the connection is gone, in whatever words and language
+            // the error said so: then nobody knows.
+            let answers = roll_back(connection).await;
+            match Error::from(error) {
+                Error::Unavailable { .. } => Err(Error::CommitUnknown),
+                _ if !answers => Err(Error::CommitUnknown),
+                error => Err(error),
             }
-            error => {
-                roll_back(connection).await;
-                Err(error)
-            }
-        },
+        }
     }
 }
 
@@ -130,12 +130,15 @@ fn ended(connection: &mut AsyncPgConnection) -> QueryResult<()> {
     }
 }
 
-/// Errors of ROLLBACK are of no interest: the transaction's own error is the news, and the connection is discarded.
-async fn roll_back(connection: &mut AsyncPgConnection) {
-    if let Err(error) = AnsiTransactionManager::rollback_transaction(connection).await {
+/// Whether the server answered. Its error is of no other interest: the transaction's own is the news, and the
+/// connection is discarded.
+async fn roll_back(connection: &mut AsyncPgConnection) -> bool {
+    let rolled_back = AnsiTransactionManager::rollback_transaction(connection).await;
+    if let Err(error) = &rolled_back {
         tracing::debug!(%error, "ROLLBACK failed");
         discard(connection);
     }
+    rolled_back.is_ok()
 }
 
 /// Makes the pool drop the connection instead of handing it out again.

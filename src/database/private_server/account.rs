@@ -1,7 +1,8 @@
 //! Which account runs the server: one's own, or, for root, whom PostgreSQL refuses, an unprivileged one.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, fchown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,6 +11,7 @@ use nix::unistd::{User, geteuid};
 use rand::distr::{Alphanumeric, SampleString as _};
 
 use super::absolute;
+use super::process::remove_if_there;
 use crate::error::{Error, Result};
 
 pub(super) struct Account {
@@ -51,7 +53,7 @@ impl Account {
             return Ok(inside);
         };
         make(&inside)?;
-        self.own(&inside)?;
+        own(user, &inside)?;
         let enters = self.command(Path::new("test")).arg("-w").arg(&inside).status();
         if enters.is_ok_and(|status| status.success()) {
             return Ok(inside);
@@ -60,22 +62,33 @@ impl Account {
         let outside = Path::new("/var/lib/bedplate").join(Alphanumeric.sample_string(&mut rand::rng(), 16));
         fs::remove_dir(&inside).map_err(Error::io(format!("removing {}", inside.display())))?;
         make(&outside)?;
-        self.own(&outside)?;
+        own(user, &outside)?;
         tracing::info!(user = user.name, folder = %outside.display(), "the server's account cannot enter the project");
         Ok(outside)
     }
 
-    /// Makes the account the owner, when it is another one.
-    pub(super) fn own(&self, path: &Path) -> Result<()> {
-        let Some(user) = &self.unprivileged else {
-            return Ok(());
-        };
-        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(Error::io(format!(
-            "giving {} to {}",
-            path.display(),
-            user.name
-        )))
+    /// A file that only the account can read. Never through a link, and by its handle: the folder is the
+    /// account's, and root does not write where somebody else points.
+    pub(super) fn secret_file(&self, path: &Path, secret: &str) -> Result<PathBuf> {
+        let doing = || format!("writing {}", path.display());
+        remove_if_there(path)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(Error::io(doing()))?;
+        file.write_all(secret.as_bytes()).map_err(Error::io(doing()))?;
+        if let Some(user) = &self.unprivileged {
+            fchown(&file, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(Error::io(doing()))?;
+        }
+        Ok(path.to_owned())
     }
+}
+
+/// Makes the account the owner.
+fn own(user: &User, path: &Path) -> Result<()> {
+    chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(Error::io(format!(
+        "giving {} to {}",
+        path.display(),
+        user.name
+    )))
 }
 
 fn make(folder: &Path) -> Result<()> {

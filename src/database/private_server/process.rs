@@ -2,6 +2,7 @@
 //! terminal, so that Ctrl-C does not reach it.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -16,9 +17,7 @@ pub(super) fn initialise(binaries: &Binaries, account: &Account, state: &State) 
     if beside.exists() {
         fs::remove_dir_all(&beside).map_err(Error::io(format!("removing {}", beside.display())))?;
     }
-    let password = state.folder.join("password");
-    fs::write(&password, &state.admin_password).map_err(Error::io(format!("writing {}", password.display())))?;
-    account.own(&password)?;
+    let password = account.secret_file(&state.folder.join("password"), &state.admin_password)?;
     let mut initdb = account.command(&binaries.program("initdb"));
     initdb
         .arg("--pgdata")
@@ -48,9 +47,8 @@ pub(super) async fn start(binaries: &Binaries, account: &Account, state: &mut St
             settings.push_str(" -c ");
             settings.push_str(option);
         }
-        // Each start writes its log anew, so that what is read below is of this start.
-        fs::write(state.log(), b"").map_err(Error::io(format!("writing {}", state.log().display())))?;
-        account.own(&state.log())?;
+        // Each start has a log of its own, so that what is read below is of this start. The account makes it.
+        remove_if_there(&state.log())?;
         let mut start = account.command(&binaries.program("pg_ctl"));
         start.args(["start", "-w", "-t", "60", "-o", &settings, "-D"]).arg(state.data()).arg("-l").arg(state.log());
         let Err(error) = output(&mut start, "pg_ctl start") else {
@@ -69,6 +67,15 @@ pub(super) async fn start(binaries: &Binaries, account: &Account, state: &mut St
         } else {
             return Err(with_log(&error, &log));
         }
+    }
+}
+
+pub(super) fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("removing {}", path.display()))(error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -100,10 +107,7 @@ pub(super) fn process_id(state: &State) -> Option<i32> {
 /// take it for a server and refuse to start.
 fn remove_stale_pid_file(state: &State) -> Result<()> {
     let path = state.data().join("postmaster.pid");
-    if !path.exists() || is_postgres(state) {
-        return Ok(());
-    }
-    fs::remove_file(&path).map_err(Error::io(format!("removing {}", path.display())))
+    if is_postgres(state) { Ok(()) } else { remove_if_there(&path) }
 }
 
 /// Whether the process of the file lives and is a server. A killed one can stay a zombie for as long as
