@@ -105,7 +105,8 @@ async fn every_command_works_on_a_named_database(#[future(awt)] empty_db: Databa
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| bedplate(folder.path(), &[("DATABASE_URL", empty_db.reveal())], arguments);
     assert!(out(&run(&["status"])).contains("There are no tables yet"));
-    assert!(out(&run(&["migrate"])).starts_with("8 migrations applied."));
+    let all = std::fs::read_dir("migrations/main").unwrap().count();
+    assert!(out(&run(&["migrate"])).starts_with(&format!("{all} migrations applied.")));
     assert_eq!(out(&run(&["migrate", "up"])), "Nothing to do.\n");
     assert!(out(&run(&["migrate", "status"])).contains("2026-11-20-100000_create_roles"));
     assert_eq!(out(&run(&["migrate", "redo"])), "1 migration reverted and applied again.\n");
@@ -129,7 +130,7 @@ async fn every_command_works_on_a_named_database(#[future(awt)] empty_db: Databa
     let reset = run(&["reset"]);
     assert!(out(&reset).contains("agent_results      ┆   25"), "{}", String::from_utf8_lossy(&reset.stderr));
     assert_eq!(number(&mut owner, "SELECT count(*) FROM pg_class WHERE relname = 'mine'").await, 0);
-    assert!(out(&run(&["migrate", "down", "--all"])).starts_with("8 migrations reverted."));
+    assert!(out(&run(&["migrate", "down", "--all"])).starts_with(&format!("{all} migrations reverted.")));
 }
 
 #[rstest]
