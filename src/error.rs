@@ -62,6 +62,9 @@ pub enum Error {
         /// What was asked for.
         action: &'static str,
     },
+    /// The last owner of an organization stays: make another member owner first, or delete the organization.
+    #[error("the last owner of an organization stays: make another member owner first")]
+    LastOwner,
     /// The lease ran out and another worker took the work over, or it is finished. Stop working on it.
     #[error("evaluation {evaluation}: the lease is lost")]
     LeaseLost {
@@ -123,6 +126,12 @@ pub enum Error {
     Seed {
         /// Which file or rule, and what the database said.
         message: String,
+    },
+    /// The doctor found something: see what it printed.
+    #[error("{count} found: run the SQL behind the arrows, and the doctor again")]
+    Findings {
+        /// How many things.
+        count: usize,
     },
     /// A file or process of this machine: seeds, migrations, the private server.
     #[error("{doing}: {source}")]
@@ -233,6 +242,7 @@ fn classify(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation + Se
         })
     };
     match kind {
+        Kind::RestrictViolation if info.constraint_name() == Some("user_organizations_last_owner") => Error::LastOwner,
         Kind::UniqueViolation | Kind::ExclusionViolation | Kind::RestrictViolation => {
             Error::Conflict { constraint: constraint(), field: field() }
         }
@@ -283,6 +293,9 @@ fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformat
 #[doc(hidden)]
 #[must_use]
 pub fn field_of(constraint: &str, table: &str) -> String {
+    if constraint.ends_with("_pkey") {
+        return "id".to_owned();
+    }
     let rest = constraint.strip_prefix(table).unwrap_or(constraint).trim_start_matches('_');
     let column = rest.strip_suffix("_open_key").or_else(|| rest.rsplit_once('_').map(|(column, _)| column));
     column.unwrap_or(rest).to_owned()
@@ -300,6 +313,7 @@ mod tests {
 
     #[rstest]
     #[case("users_email_key", "users", "email")]
+    #[case("users_pkey", "users", "id")]
     #[case("agent_results_agent_type_key", "agent_results", "agent_type")]
     #[case("evaluations_business_idea_id_open_key", "evaluations", "business_idea_id")]
     #[case("agent_results_score_check", "agent_results", "score")]

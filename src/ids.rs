@@ -20,6 +20,9 @@ use uuid::Uuid;
 pub trait Entity: 'static {
     /// The name that errors use, as the table's in the singular: `business_idea`.
     const NAME: &'static str;
+
+    /// The table, as the audit log names it: `business_ideas`.
+    const TABLE: &'static str;
 }
 
 /// The id of an `E`.
@@ -117,6 +120,7 @@ mod tests {
     struct Parcel;
     impl Entity for Parcel {
         const NAME: &'static str = "parcel";
+        const TABLE: &'static str = "parcels";
     }
 
     #[test]

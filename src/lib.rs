@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod audit;
 pub mod database;
 pub mod error;
 pub mod ideas;
@@ -19,5 +20,5 @@ mod validation;
 #[doc(hidden)]
 pub mod cli;
 
-pub use database::{Config, Database, DatabaseUrl, Environment, SystemTx, TenantContext, TenantTx};
+pub use database::{Config, Database, DatabaseUrl, Environment, SessionTx, SystemTx, TenantContext, TenantTx};
 pub use error::{Error, Result};

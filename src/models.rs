@@ -1,5 +1,6 @@
 //! Every row, new row and change, in one place to import from.
 
+pub use crate::audit::{AuditEntry, AuditFilter, AuditedEntity};
 pub use crate::ideas::{
     AgentOutput, AgentResult, AgentResultFilter, AgentResultId, AgentResultStatus, AgentType, BusinessIdea,
     BusinessIdeaChanges, BusinessIdeaFilter, BusinessIdeaId, BusinessIdeaSort, BusinessIdeaStatistics,
@@ -7,7 +8,10 @@ pub use crate::ideas::{
     JsonField, Lease, NewBusinessIdea, NewEvaluation, Priority,
 };
 pub use crate::pagination::{Cursor, Page, PageRequest};
+pub use crate::sql::Upserted;
 pub use crate::tenancy::{
-    NewTenant, NewUser, PasswordHash, Tenant, TenantId, TenantStatus, TenantType, User, UserChanges, UserFilter,
-    UserId, UserStatus,
+    ApiKey, ApiKeyFilter, ApiKeyId, ApiKeySecret, Membership, NewApiKey, NewEntitlement, NewOrganization, NewTenant,
+    NewUser, Order, Organization, OrganizationChanges, OrganizationId, OrganizationRole, PasswordHash, Refusal,
+    Session, SessionData, SessionId, Tenant, TenantId, TenantStatus, TenantType, User, UserChanges, UserEntitlement,
+    UserEntitlementId, UserFilter, UserId, UserRole, UserRoleId, UserStatus,
 };

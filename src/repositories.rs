@@ -1,4 +1,8 @@
 //! Every repository. One gets them from a transaction: `tx.users()`, `tx.business_ideas()`.
 
+pub use crate::audit::AuditRepository;
 pub use crate::ideas::{AgentResultRepository, BusinessIdeaRepository, EvaluationRepository};
-pub use crate::tenancy::{TenantRepository, UserRepository};
+pub use crate::tenancy::{
+    ApiKeyRepository, EntitlementRepository, MembershipRepository, OrganizationRepository, RoleRepository,
+    SessionRepository, TenantRepository, UserRepository,
+};

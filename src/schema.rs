@@ -35,6 +35,79 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// With what programs sign in. The key itself is shown once and stored nowhere.
+    api_keys (tenant_id, id) {
+        /// The tenant that the key opens; part of the key.
+        tenant_id -> Uuid,
+        /// Unique inside the tenant; part of the key.
+        id -> Uuid,
+        /// The organization that the key belongs to; NULL: it belongs to its maker and works while the maker is active.
+        organization_id -> Nullable<Uuid>,
+        /// Who made it.
+        user_id -> Uuid,
+        /// What it is for, in its maker's words.
+        #[max_length = 255]
+        name -> Varchar,
+        /// How the key begins, to tell keys apart in lists.
+        #[max_length = 32]
+        prefix -> Varchar,
+        /// SHA-256 of the key's random 256 bits.
+        key_hash -> Bytea,
+        /// What it may do: ideas:read, or ideas:* for all of an area.
+        scopes -> Array<Nullable<Text>>,
+        /// From then on it is refused; NULL: never.
+        expires_at -> Nullable<Timestamptz>,
+        /// When it was last used, to the minute.
+        last_used_at -> Nullable<Timestamptz>,
+        /// When it was revoked; NULL: it was not.
+        revoked_at -> Nullable<Timestamptz>,
+        /// The key that it was rotated into; NULL: it was not rotated.
+        replaced_by -> Nullable<Uuid>,
+        /// When the row was made.
+        created_at -> Timestamptz,
+        /// When the row last changed (trigger).
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Who did what and when. Append-only: no role can change or remove an entry; retention drops whole months.
+    audit_log (tenant_id, created_at, sequence) {
+        /// The tenant whose row it was; it may be gone.
+        tenant_id -> Uuid,
+        /// The entry's id.
+        id -> Uuid,
+        /// Orders the changes of one row.
+        sequence -> Int8,
+        /// Who did it (setting app.user_id); NULL: the system.
+        user_id -> Nullable<Uuid>,
+        /// insert, update or delete; baseline: the row was there when the log began; else a word of the application.
+        #[max_length = 100]
+        action -> Varchar,
+        /// The table.
+        #[max_length = 100]
+        entity_type -> Varchar,
+        /// The row's key beside the tenant; of two columns user_id:organization_id.
+        #[max_length = 255]
+        entity_id -> Varchar,
+        /// What the changed columns held before; of a deleted row all. Secrets are redacted.
+        old_value -> Nullable<Jsonb>,
+        /// What the changed columns hold; of a new row all. Secrets are redacted.
+        new_value -> Nullable<Jsonb>,
+        /// What an action of the application wants to tell, an object.
+        details -> Jsonb,
+        /// The request it was part of (setting app.correlation_id).
+        correlation_id -> Nullable<Uuid>,
+        /// Where the request came from (setting app.ip_address).
+        ip_address -> Nullable<Inet>,
+        /// With what (setting app.user_agent).
+        user_agent -> Nullable<Text>,
+        /// When, by the clock; inside a transaction it goes on.
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// What users submit for evaluation.
     business_ideas (tenant_id, id) {
         /// The tenant of the idea.
@@ -97,6 +170,25 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// What was done once and is not done again: a repeated request gets the first one's response.
+    idempotency_keys (tenant_id, id) {
+        /// The tenant whose request it was.
+        tenant_id -> Uuid,
+        /// Unique inside the tenant.
+        id -> Uuid,
+        /// The key that the client sent, unique inside the tenant.
+        #[max_length = 255]
+        key -> Varchar,
+        /// SHA-256 of the request: the same key with another request is refused.
+        request_hash -> Bytea,
+        /// What the first request got; NULL while it runs, which nobody else sees.
+        response -> Nullable<Jsonb>,
+        /// When the row was made.
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// Groups of users inside a tenant.
     organizations (tenant_id, id) {
         /// The tenant of the organization.
@@ -117,6 +209,18 @@ diesel::table! {
         created_at -> Timestamptz,
         /// When the row last changed (trigger).
         updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Sessions of browsers. Shaped as the session stores of other languages expect it.
+    sessions (sid) {
+        /// The session's id, a secret: who has it has the session.
+        sid -> Varchar,
+        /// What the session holds, an object; user_id and tenant_id, where there are, say whose it is.
+        sess -> Jsonb,
+        /// From then on it is over, in UTC.
+        expire -> Timestamp,
     }
 }
 
@@ -146,6 +250,36 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// What a user may trade, and how much. A user without a row may trade nothing.
+    user_entitlements (tenant_id, id) {
+        /// The tenant of the user.
+        tenant_id -> Uuid,
+        /// Unique inside the tenant.
+        id -> Uuid,
+        /// Whose they are; one row a user.
+        user_id -> Uuid,
+        /// Allowed asset classes; * allows all, an empty list none.
+        asset_classes -> Array<Nullable<Text>>,
+        /// Allowed instruments by symbol; * allows all, an empty list none.
+        instruments -> Array<Nullable<Text>>,
+        /// Allowed venues by code; * allows all, an empty list none.
+        venues -> Array<Nullable<Text>>,
+        /// Greatest notional of an order; NULL: no limit.
+        max_notional -> Nullable<Numeric>,
+        /// Most requests for quotes a minute.
+        rfq_rate_limit -> Int4,
+        /// Most orders a minute.
+        order_rate_limit -> Int4,
+        /// Most orders that are open at a time.
+        max_open_orders -> Int4,
+        /// When the row was made.
+        created_at -> Timestamptz,
+        /// When the row last changed (trigger).
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// Which user is a member of which organization, and as what.
     user_organizations (tenant_id, user_id, organization_id) {
         /// The tenant of both.
@@ -157,6 +291,23 @@ diesel::table! {
         /// owner, admin, member or viewer.
         role -> Text,
         /// When the row was made.
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Which roles a user has in the whole tenant, beside those in organizations.
+    user_roles (tenant_id, id) {
+        /// The tenant of the user.
+        tenant_id -> Uuid,
+        /// Unique inside the tenant.
+        id -> Uuid,
+        /// Who has the role.
+        user_id -> Uuid,
+        /// A word of the application, in lower case: trader, compliance, support.
+        #[max_length = 50]
+        role -> Varchar,
+        /// When the role was granted.
         created_at -> Timestamptz,
     }
 }
@@ -196,18 +347,28 @@ diesel::table! {
 }
 
 diesel::joinable!(agent_results -> tenants (tenant_id));
+diesel::joinable!(api_keys -> tenants (tenant_id));
 diesel::joinable!(business_ideas -> tenants (tenant_id));
 diesel::joinable!(evaluations -> tenants (tenant_id));
+diesel::joinable!(idempotency_keys -> tenants (tenant_id));
 diesel::joinable!(organizations -> tenants (tenant_id));
+diesel::joinable!(user_entitlements -> tenants (tenant_id));
 diesel::joinable!(user_organizations -> tenants (tenant_id));
+diesel::joinable!(user_roles -> tenants (tenant_id));
 diesel::joinable!(users -> tenants (tenant_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     agent_results,
+    api_keys,
+    audit_log,
     business_ideas,
     evaluations,
+    idempotency_keys,
     organizations,
+    sessions,
     tenants,
+    user_entitlements,
     user_organizations,
+    user_roles,
     users,
 );

@@ -1,9 +1,12 @@
 //! What diesel needs for this project's SQL: statements that are prepared once, states as text, and
 //! the one function that quotes.
 
+use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
+use diesel::sql_types::Bool;
 
 /// `query`, prepared once a connection instead of parsed on every call.
 ///
@@ -48,6 +51,39 @@ impl<Q: Query> Query for Cached<Q> {
 #[must_use]
 pub fn quote_literal(text: &str) -> String {
     postgres_protocol::escape::escape_literal(&text.replace('\0', ""))
+}
+
+/// Whether `INSERT … ON CONFLICT DO UPDATE` made the row, for its RETURNING; false: it updated one.
+///
+/// A new row has no `xmax`; one that was updated has that of the update's lock
+/// (<https://www.postgresql.org/docs/15/ddl-system-columns.html>). Right also for a row that another
+/// transaction inserted a moment ago.
+#[must_use]
+pub fn inserted() -> SqlLiteral<Bool> {
+    sql("(xmax = 0)")
+}
+
+/// What an upsert did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upserted<T> {
+    /// There was no such row.
+    Inserted(T),
+    /// There was one, and it was changed.
+    Updated(T),
+}
+
+impl<T> Upserted<T> {
+    /// From a row and [`inserted`].
+    pub fn new((row, inserted): (T, bool)) -> Self {
+        if inserted { Self::Inserted(row) } else { Self::Updated(row) }
+    }
+
+    /// The row, either way.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Inserted(row) | Self::Updated(row) => row,
+        }
+    }
 }
 
 /// An enum that is stored as text, with the same words in the database, in JSON and in Rust.

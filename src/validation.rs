@@ -41,6 +41,14 @@ impl Check {
         self
     }
 
+    /// A JSON object that `jsonb` can hold.
+    pub(crate) fn object(&mut self, field: &str, value: &Value) -> &mut Self {
+        if !value.is_object() {
+            self.add(field, "is no JSON object".into());
+        }
+        self.json(field, value)
+    }
+
     pub(crate) fn add(&mut self, field: &str, message: String) {
         self.0.push(Violation { field: field.to_owned(), message });
     }

@@ -1,7 +1,9 @@
 //! The command line: `bedplate` and `seed`. One file a subcommand; what they do is in the library.
 
 mod completions;
+mod doctor;
 mod down;
+mod maintain;
 mod migrate;
 mod reset;
 mod seed;
@@ -21,7 +23,8 @@ use crate::database::{Config, Environment};
 use crate::error::{Error, Result};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused; 4 the database cannot be reached.
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused; 4 the database cannot be reached; 5 the doctor
+found something.
 The environment and `.env` name the database (see .env.example); where they name none, `bedplate up` runs a \
 private PostgreSQL with its data in .bedplate/.";
 
@@ -53,6 +56,10 @@ enum Command {
     Reset(reset::Args),
     /// Show migrations and rows
     Status(status::Args),
+    /// Ask the database whether every rule holds; exit code 5 where one does not
+    Doctor(doctor::Args),
+    /// Make partitions ahead, drop old ones, prune sessions and idempotency keys
+    Maintain(maintain::Args),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  bedplate completions bash > ~/.local/share/bash-completion/completions/bedplate"
@@ -73,6 +80,8 @@ pub fn bedplate() -> ExitCode {
             Command::Seed(args) => seed::run(&args).await,
             Command::Reset(args) => reset::run(&args).await,
             Command::Status(args) => status::run(&args).await,
+            Command::Doctor(args) => doctor::run(&args).await,
+            Command::Maintain(args) => maintain::run(&args).await,
             Command::Completions(args) => {
                 completions::run(&args);
                 Ok(())
@@ -141,6 +150,7 @@ fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(match error {
         Error::Forbidden { .. } => 3,
         Error::Unavailable { .. } | Error::Timeout { .. } => 4,
+        Error::Findings { .. } => 5,
         _ => 1,
     })
 }

@@ -1,11 +1,16 @@
 //! The boundary that everything goes through: configuration, connections, transactions, migrations,
 //! seeds, and the private server of `bedplate up`.
 
+mod chunks;
 pub mod config;
+pub mod doctor;
+mod idempotency;
+pub mod maintain;
 pub mod migrate;
 mod pool;
 pub mod private_server;
 pub mod reset;
+mod savepoint;
 pub mod seed;
 pub mod status;
 mod tenant;
@@ -16,12 +21,14 @@ use diesel::sql_types::{Bool, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+pub(crate) use chunks::in_chunks;
 pub use config::{Config, Environment, PoolConfig};
 pub use pool::connect;
-pub use tenant::{AllTenants, SystemTx, TenantContext, TenantTx, Tx};
+pub use tenant::{AllTenants, MAX_USER_AGENT, SessionTx, Sessions, SystemTx, TenantContext, TenantTx, Tx};
 pub use url::DatabaseUrl;
 
 use crate::error::{Error, Result};
+use crate::tenancy::UsesInFlight;
 use pool::Pool;
 
 /// The database, for the application. Cheap to clone: clones share the pool.
@@ -29,6 +36,7 @@ use pool::Pool;
 pub struct Database {
     pool: Pool,
     config: std::sync::Arc<Config>,
+    pub(crate) uses_in_flight: UsesInFlight,
 }
 
 impl std::fmt::Debug for Database {
@@ -49,7 +57,7 @@ impl Database {
         let mut connection = connect(config.url()).await?;
         check_login(&mut connection, &config).await?;
         let pool = Pool::new(&config, connection);
-        Ok(Self { pool, config: config.into() })
+        Ok(Self { pool, config: config.into(), uses_in_flight: UsesInFlight::default() })
     }
 
     /// Runs `work` in a transaction that sees the rows of one tenant, as `bedplate_app`. The only door to a
@@ -105,6 +113,26 @@ impl Database {
     {
         let begin = tenant::begin_sql(name, &AllTenants, self.config.statement_timeout);
         async move { transaction::run(&self.pool, name, &begin, &AllTenants, work).await }
+    }
+
+    /// Runs `work` in a transaction that sees the sessions of browsers, as `bedplate_session`.
+    ///
+    /// The closure may run more than once, as there.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn session_tx<'a, T, F, Fut>(
+        &'a self,
+        name: &'static str,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + 'a
+    where
+        T: Send + 'a,
+        F: FnOnce(SessionTx) -> Fut + Clone + Send + 'a,
+        Fut: Future<Output = Result<T>> + Send + 'a,
+    {
+        let begin = tenant::begin_sql(name, &Sessions, self.config.statement_timeout);
+        async move { transaction::run(&self.pool, name, &begin, &Sessions, work).await }
     }
 
     /// What it was made with.

@@ -1,10 +1,13 @@
-//! Whose rows a transaction sees: one tenant's ([`TenantTx`]), or all ([`SystemTx`]).
+//! Whose rows a transaction sees: one tenant's ([`TenantTx`]), all ([`SystemTx`]), or the sessions of
+//! browsers and nothing else ([`SessionTx`]).
 //!
 //! Always holds: the role and the settings are those of one transaction (`SET LOCAL`), so nothing of
 //! them is left on the connection, also behind a pooler.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
@@ -14,20 +17,25 @@ use super::pool::PooledConnection;
 use crate::sql::quote_literal;
 use crate::tenancy::{TenantId, UserId};
 
-/// For whom a transaction works: the tenant, and for its traces the user and the request.
+/// The most characters of a user agent that are kept; what is longer is cut.
+pub const MAX_USER_AGENT: usize = 512;
+
+/// For whom a transaction works: the tenant, and for the audit log the user, the request, and where it came
+/// from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "they are the names of the settings that triggers and policies read")]
 pub struct TenantContext {
     tenant_id: TenantId,
     user_id: Option<UserId>,
     correlation_id: Option<Uuid>,
+    ip_address: Option<IpAddr>,
+    user_agent: Option<Arc<str>>,
 }
 
 impl TenantContext {
     /// The context of a tenant, for nobody in particular.
     #[must_use]
     pub fn new(tenant_id: TenantId) -> Self {
-        Self { tenant_id, user_id: None, correlation_id: None }
+        Self { tenant_id, user_id: None, correlation_id: None, ip_address: None, user_agent: None }
     }
 
     /// On behalf of this user.
@@ -41,6 +49,20 @@ impl TenantContext {
     #[must_use]
     pub fn correlation(mut self, correlation_id: Uuid) -> Self {
         self.correlation_id = Some(correlation_id);
+        self
+    }
+
+    /// From this address.
+    #[must_use]
+    pub fn ip_address(mut self, ip_address: IpAddr) -> Self {
+        self.ip_address = Some(ip_address);
+        self
+    }
+
+    /// With this program, as it calls itself: any text. Cut to [`MAX_USER_AGENT`] characters.
+    #[must_use]
+    pub fn user_agent(mut self, user_agent: &str) -> Self {
+        self.user_agent = Some(user_agent.chars().take(MAX_USER_AGENT).collect::<String>().into());
         self
     }
 
@@ -61,11 +83,17 @@ impl TenantContext {
 #[derive(Debug, Clone, Copy)]
 pub struct AllTenants;
 
+/// The scope of a [`SessionTx`].
+#[derive(Debug, Clone, Copy)]
+pub struct Sessions;
+
 /// A transaction, for the closure that it was handed to. Repositories are handles on it: `tx.users()`,
 /// `tx.business_ideas()`.
 pub struct Tx<Scope> {
     pub(super) connection: Arc<PooledConnection>,
     pub(super) scope: Scope,
+    /// Savepoints that are set and not ended.
+    pub(super) savepoints: Arc<AtomicUsize>,
 }
 
 /// A transaction that sees the rows of one tenant.
@@ -73,6 +101,9 @@ pub type TenantTx = Tx<TenantContext>;
 
 /// A transaction that sees every tenant: for relays, seeds, maintenance, and the tenants themselves.
 pub type SystemTx = Tx<AllTenants>;
+
+/// A transaction that sees the sessions of browsers, and no tenant.
+pub type SessionTx = Tx<Sessions>;
 
 impl<Scope> Tx<Scope> {
     /// The connection, for queries that no repository has. It is shared, so that independent queries can
@@ -106,21 +137,33 @@ pub(super) trait Scope: Clone {
 
 impl Scope for TenantContext {
     fn settings(&self) -> String {
-        let user = self.user_id.map(|id| id.to_string()).unwrap_or_default();
-        let correlation = self.correlation_id.map(|id| id.to_string()).unwrap_or_default();
+        let text = |value: Option<String>| value.unwrap_or_default();
         format!(
-            "SET LOCAL ROLE bedplate_app; SET LOCAL app.tenant_id = '{}'; \
-             SET LOCAL app.user_id = '{user}'; SET LOCAL app.correlation_id = '{correlation}'",
-            self.tenant_id
+            "SET LOCAL ROLE bedplate_app; SET LOCAL app.tenant_id = '{}'; SET LOCAL app.user_id = '{}'; \
+             SET LOCAL app.correlation_id = '{}'; SET LOCAL app.ip_address = '{}'; SET LOCAL app.user_agent = {}",
+            self.tenant_id,
+            text(self.user_id.map(|id| id.to_string())),
+            text(self.correlation_id.map(|id| id.to_string())),
+            text(self.ip_address.map(|address| address.to_string())),
+            quote_literal(self.user_agent.as_deref().unwrap_or_default()),
         )
     }
 }
 
+/// The settings of a transaction that works for nobody.
+const NOBODY: &str = "SET LOCAL app.tenant_id = ''; SET LOCAL app.user_id = ''; SET LOCAL app.correlation_id = ''; \
+                      SET LOCAL app.ip_address = ''; SET LOCAL app.user_agent = ''";
+
 impl Scope for AllTenants {
     fn settings(&self) -> String {
-        "SET LOCAL ROLE bedplate_system; SET LOCAL app.tenant_id = ''; \
-         SET LOCAL app.user_id = ''; SET LOCAL app.correlation_id = ''"
-            .to_owned()
+        format!("SET LOCAL ROLE bedplate_system; {NOBODY}")
+    }
+}
+
+impl Scope for Sessions {
+    /// A `timestamp` without zone means another moment in another zone.
+    fn settings(&self) -> String {
+        format!("SET LOCAL ROLE bedplate_session; SET LOCAL TimeZone = 'UTC'; {NOBODY}")
     }
 }
 
@@ -145,14 +188,24 @@ mod tests {
     #[test]
     fn a_transaction_begins_in_one_text_with_every_setting() {
         let tenant = TenantId::from(Uuid::nil());
-        let context = TenantContext::new(tenant).correlation(Uuid::max());
+        let context = TenantContext::new(tenant)
+            .correlation(Uuid::max())
+            .ip_address(std::net::Ipv6Addr::LOCALHOST.into())
+            .user_agent("l'agent");
         let sql = begin_sql("it's", &context, Duration::from_secs(30));
         assert_eq!(
             sql,
             "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL ROLE bedplate_app; \
              SET LOCAL app.tenant_id = '00000000-0000-0000-0000-000000000000'; SET LOCAL app.user_id = ''; \
              SET LOCAL app.correlation_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff'; \
+             SET LOCAL app.ip_address = '::1'; SET LOCAL app.user_agent = 'l''agent'; \
              SET LOCAL statement_timeout = 30000; SET LOCAL application_name = 'it''s'"
         );
+    }
+
+    #[test]
+    fn a_user_agent_is_cut() {
+        let context = TenantContext::new(TenantId::from(Uuid::nil())).user_agent(&"ü".repeat(1000));
+        assert_eq!(context.user_agent.unwrap().chars().count(), MAX_USER_AGENT);
     }
 }

@@ -7,10 +7,12 @@
 //! | serialization failure, deadlock, connection lost before COMMIT | the closure runs again, after a growing pause |
 //! | connection lost during COMMIT | [`Error::CommitUnknown`], never run again by itself |
 //! | the closure swallowed a failed statement's error | [`Error::Aborted`]: COMMIT would be a silent ROLLBACK |
+//! | the closure drops a [`savepoint`](Tx::savepoint) half-way | the same: COMMIT would keep the half |
 //! | the closure lets its handle out | [`Error::HandleEscaped`], nothing is written |
 //! | the closure's future is dropped | rolled back; the pool discards the connection |
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -59,10 +61,13 @@ where
     Fut: Future<Output = Result<T>>,
 {
     let connection = Arc::new(connection);
-    let outcome = work(Tx { connection: connection.clone(), scope: scope.clone() }).await;
+    let savepoints = Arc::new(AtomicUsize::new(0));
+    let tx = Tx { connection: connection.clone(), scope: scope.clone(), savepoints: savepoints.clone() };
+    let outcome = work(tx).await;
     // The handle has moved into the closure, and ends with it: the connection is ours again. If the closure
     // let it out, nothing is committed, and the pool discards the connection when the handle is dropped.
     let Some(mut connection) = Arc::into_inner(connection) else { return Err(Error::HandleEscaped) };
+    let outcome = if savepoints.load(Ordering::Relaxed) == 0 { outcome } else { outcome.and(Err(Error::Aborted)) };
     match outcome {
         Ok(value) => commit(&mut connection).await.map(|()| value),
         Err(error) => {

@@ -110,6 +110,7 @@ pub struct AgentResult {
 
 impl Entity for AgentResult {
     const NAME: &'static str = "agent_result";
+    const TABLE: &'static str = "agent_results";
 }
 
 /// What an agent answers.

@@ -11,7 +11,7 @@ use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 
-use crate::database::TenantTx;
+use crate::database::{TenantTx, in_chunks};
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::schema::business_ideas;
@@ -81,6 +81,7 @@ pub struct BusinessIdea {
 
 impl Entity for BusinessIdea {
     const NAME: &'static str = "business_idea";
+    const TABLE: &'static str = "business_ideas";
 }
 
 /// An idea to create, as a draft.
@@ -160,10 +161,8 @@ impl BusinessIdeaRepository<'_> {
     /// # Errors
     /// As for [`Self::create`], for the first that is wrong.
     pub async fn create_many(&self, new: &[NewBusinessIdea<'_>]) -> Result<Vec<BusinessIdea>> {
-        const CHUNK: usize = 1000;
         new.iter().try_for_each(NewBusinessIdea::check)?;
-        let mut created = Vec::with_capacity(new.len());
-        for chunk in new.chunks(CHUNK) {
+        in_chunks(new, async |chunk| {
             let insert = sql_query(
                 "INSERT INTO business_ideas (tenant_id, id, user_id, title, description) \
                  SELECT $1, id, user_id, title, description \
@@ -177,9 +176,9 @@ impl BusinessIdeaRepository<'_> {
             let mut rows: Vec<BusinessIdea> = cached(insert).load(&mut self.tx.connection()).await?;
             // RETURNING promises no order; the ids grow in the order of the input.
             rows.sort_by_key(|idea| idea.id);
-            created.append(&mut rows);
-        }
-        Ok(created)
+            Ok(rows)
+        })
+        .await
     }
 
     /// # Errors

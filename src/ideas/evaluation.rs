@@ -97,6 +97,7 @@ pub struct Evaluation {
 
 impl Entity for Evaluation {
     const NAME: &'static str = "evaluation";
+    const TABLE: &'static str = "evaluations";
 }
 
 /// How to evaluate.

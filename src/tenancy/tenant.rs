@@ -68,6 +68,7 @@ pub struct Tenant {
 
 impl Entity for Tenant {
     const NAME: &'static str = "tenant";
+    const TABLE: &'static str = "tenants";
 }
 
 /// A tenant to create.

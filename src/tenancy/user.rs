@@ -4,19 +4,19 @@
 //! Always holds: a password hash leaves this module in no struct.
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::now;
+use diesel::dsl::{exists, now};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use secrecy::SecretString;
 use serde::Serialize;
 
 use super::password::PasswordHash;
-use super::tenant::TenantId;
+use super::tenant::{TenantId, TenantStatus};
 use crate::database::{Database, TenantContext, TenantTx};
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::pagination::{Cursor, Page, PageRequest, older_than};
-use crate::schema::users;
+use crate::schema::{tenants, users};
 use crate::sql::{cached, text_enum};
 use crate::validation::Check;
 
@@ -67,6 +67,7 @@ pub struct User {
 
 impl Entity for User {
     const NAME: &'static str = "user";
+    const TABLE: &'static str = "users";
 }
 
 /// A user to create.
@@ -124,8 +125,8 @@ impl Database {
     /// connection is held meanwhile; an unknown e-mail takes as long as a wrong password.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] for an unknown e-mail, a wrong password, a user who is not active: which,
-    /// is not told.
+    /// [`Error::Unauthenticated`] for an unknown e-mail, a wrong password, a user or a tenant that is
+    /// not active: which, is not told.
     pub async fn authenticate(&self, context: &TenantContext, email: &str, password: &SecretString) -> Result<User> {
         let email = normalised(email);
         let found =
@@ -279,13 +280,14 @@ impl UserRepository<'_> {
         found.ok_or_else(|| Error::not_found(id))
     }
 
-    /// Id and hash of an active user.
+    /// Id and hash of an active user of an active tenant.
     async fn credentials(&self, email: &str) -> Result<Option<(UserId, String)>> {
         let query = users::table
             .filter(users::tenant_id.eq(self.tx.tenant_id()))
             .filter(users::email.eq(email))
             .filter(users::deleted_at.is_null())
             .filter(users::status.eq(UserStatus::Active))
+            .filter(exists(tenants::table.find(self.tx.tenant_id()).filter(tenants::status.eq(TenantStatus::Active))))
             .select((users::id, users::password_hash));
         Ok(query.get_result(&mut self.tx.connection()).await.optional()?)
     }

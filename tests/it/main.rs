@@ -14,22 +14,30 @@
 mod support;
 
 mod agent_results;
+mod api_keys;
 mod boundary;
 mod catalogue;
 mod claims;
 mod cli;
 mod compose;
 mod diesel_cli;
+mod entitlements;
 mod failures;
 mod idea_status;
 mod ideas;
+mod identity_races;
 mod isolation;
 mod migrations;
+mod organizations;
 mod plans;
 mod prepared;
 mod private_server;
 mod quoting;
 mod races;
 mod seeds;
+#[cfg(feature = "tower-sessions")]
+mod session_http;
+mod sessions;
 mod tenants;
+mod transactions;
 mod users;

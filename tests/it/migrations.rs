@@ -62,7 +62,7 @@ async fn every_migration_comes_back(#[future(awt)] empty_db: DatabaseUrl) {
         copy(&Path::new("migrations/main").join(name), &folder.path().join(name));
         assert_eq!(step(Direction::Up).await, std::slice::from_ref(name));
         let after = catalogue(&empty_db).await;
-        assert_ne!(before, after, "{name} changes something");
+        assert_eq!(before == after, name.ends_with("_write_audit_baseline"), "{name} changes something, or only rows");
         step(Direction::Down { count: 1 }).await;
         assert_eq!(catalogue(&empty_db).await, before, "down.sql of {name} does not restore what was there");
         step(Direction::Up).await;

@@ -22,11 +22,17 @@ async fn the_development_seeds_hold_what_they_promise(#[future(awt)] db: TestDat
         rows,
         [
             ("agent_results", 25),
+            ("api_keys", 2),
+            ("audit_log", 54),
             ("business_ideas", 6),
             ("evaluations", 5),
+            ("idempotency_keys", 2),
             ("organizations", 2),
+            ("sessions", 0),
             ("tenants", 2),
+            ("user_entitlements", 3),
             ("user_organizations", 3),
+            ("user_roles", 3),
             ("users", 3),
         ]
     );

@@ -78,6 +78,10 @@ BEGIN
     END IF;
     GRANT CREATE ON SCHEMA public TO bedplate_definer;
     EXECUTE format('ALTER FUNCTION %s OWNER TO bedplate_definer', target);
+    -- Nobody can call a trigger's function; its right is asked for when a trigger is made, by the owner.
+    IF (SELECT prorettype = 'trigger'::regtype FROM pg_proc WHERE oid = target) THEN
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO CURRENT_USER', target);
+    END IF;
     REVOKE CREATE ON SCHEMA public FROM bedplate_definer;
     IF lacks_membership THEN
         REVOKE bedplate_definer FROM CURRENT_USER;

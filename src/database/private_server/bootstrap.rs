@@ -27,7 +27,10 @@ async fn make_login(admin: &mut AsyncPgConnection, name: &str, attributes: &str,
         return Ok(());
     }
     let password = quote_literal(password);
-    admin.batch_execute(&format!("CREATE ROLE {name} LOGIN {attributes} PASSWORD {password}")).await?;
+    // Sessions are kept in a timestamp without zone, by clients of several languages.
+    let create =
+        format!("CREATE ROLE {name} LOGIN {attributes} PASSWORD {password}; ALTER ROLE {name} SET TimeZone = 'UTC'");
+    admin.batch_execute(&create).await?;
     Ok(())
 }
 

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bedplate::models::{
-    AgentOutput, BusinessIdea, Claim, Evaluation, Lease, NewBusinessIdea, NewEvaluation, NewTenant, NewUser,
-    PasswordHash, Priority, TenantId, TenantType, UserId,
+    AgentOutput, BusinessIdea, Claim, Evaluation, Lease, NewBusinessIdea, NewEvaluation, NewOrganization, NewTenant,
+    NewUser, Organization, PasswordHash, Priority, TenantId, TenantType, UserId,
 };
 use bedplate::{Database, TenantContext};
 use serde_json::json;
@@ -52,6 +52,19 @@ pub async fn home(db: &Database) -> Home {
         .unwrap()
         .id;
     Home { tenant, user, context: context.acting_as(user) }
+}
+
+/// One more user of the tenant.
+pub async fn user(db: &Database, home: &Home, name: &str) -> UserId {
+    let (email, password_hash) = (format!("{name}@example.com"), password_hash().await);
+    let new = NewUser { email: &email, username: name, name, display_name: None, password_hash };
+    db.tenant_tx("tests.user", &home.context, async |tx| tx.users().create(new).await).await.unwrap().id
+}
+
+/// An organization whose owner is the home's user.
+pub async fn organization(db: &Database, home: &Home, slug: &str) -> Organization {
+    let new = NewOrganization { name: "Lab", slug, owner: home.user };
+    db.tenant_tx("tests.organization", &home.context, async |tx| tx.organizations().create(new).await).await.unwrap()
 }
 
 /// `IdeaBuilder::new(&home).title("Tea").submitted(&db).await`

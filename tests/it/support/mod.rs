@@ -4,7 +4,7 @@ pub mod builders;
 pub mod database;
 pub mod server;
 
-pub use builders::{Home, IdeaBuilder, claimed, home};
+pub use builders::{Home, IdeaBuilder, claimed, home, organization, user};
 pub use database::{TestDatabase, db, empty_db};
 
 use std::time::Duration;

@@ -1,0 +1,17 @@
+DROP INDEX organizations_created_at_idx;
+DROP INDEX user_organizations_organization_id_idx;
+CREATE INDEX user_organizations_organization_id_idx ON user_organizations (tenant_id, organization_id);
+COMMENT ON INDEX user_organizations_organization_id_idx IS 'Members of an organization; its foreign key.';
+REVOKE DELETE ON user_organizations FROM bedplate_system;
+DROP TRIGGER leave_organizations ON users;
+DROP FUNCTION leave_organizations();
+DROP TRIGGER keep_last_owner_on_update ON user_organizations;
+DROP TRIGGER keep_last_owner_on_delete ON user_organizations;
+DROP FUNCTION keep_last_owner();
+REVOKE SELECT (tenant_id, organization_id, role) ON user_organizations FROM bedplate_definer;
+REVOKE SELECT (tenant_id, id), UPDATE (id) ON organizations FROM bedplate_definer;
+REVOKE SELECT (id) ON tenants FROM bedplate_definer;
+DROP POLICY definer ON user_organizations;
+DROP POLICY definer_lock ON organizations;
+DROP POLICY definer ON organizations;
+DROP POLICY definer ON tenants;

@@ -1,0 +1,196 @@
+-- By month, so that what is old is dropped and not deleted. No foreign key to tenants: what was done is
+-- told also of a tenant that is gone.
+CREATE TABLE audit_log (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    -- now() is one time for a whole transaction, and clocks step back: the sequence orders the changes of a
+    -- row, because it is drawn under the row's lock.
+    sequence bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    user_id uuid,
+    action varchar(100) NOT NULL,
+    entity_type varchar(100) NOT NULL,
+    entity_id varchar(255) NOT NULL,
+    old_value jsonb,
+    new_value jsonb,
+    details jsonb NOT NULL DEFAULT '{}',
+    correlation_id uuid,
+    ip_address inet,
+    user_agent text,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT audit_log_pkey PRIMARY KEY (tenant_id, created_at, sequence),
+    CONSTRAINT audit_log_action_check CHECK (action ~ '^[a-z][a-z0-9_.]*$'),
+    CONSTRAINT audit_log_entity_type_check CHECK (btrim(entity_type) <> ''),
+    CONSTRAINT audit_log_entity_id_check CHECK (btrim(entity_id) <> ''),
+    CONSTRAINT audit_log_details_check CHECK (jsonb_typeof(details) = 'object'),
+    CONSTRAINT audit_log_user_agent_check CHECK (char_length(user_agent) <= 512)
+) PARTITION BY RANGE (created_at);
+CREATE INDEX audit_log_entity_id_idx ON audit_log (tenant_id, entity_type, entity_id, created_at, sequence);
+COMMENT ON INDEX audit_log_entity_id_idx IS 'What happened to a row.';
+CREATE INDEX audit_log_user_id_idx ON audit_log (tenant_id, user_id, created_at, sequence) WHERE user_id IS NOT NULL;
+COMMENT ON INDEX audit_log_user_id_idx IS 'What a user did.';
+CREATE INDEX audit_log_correlation_id_idx ON audit_log (tenant_id, correlation_id, created_at, sequence)
+    WHERE correlation_id IS NOT NULL;
+COMMENT ON INDEX audit_log_correlation_id_idx IS 'What a request did.';
+
+COMMENT ON TABLE audit_log IS 'Who did what and when. Append-only: no role can change or remove an entry; retention drops whole months.';
+COMMENT ON COLUMN audit_log.tenant_id IS 'The tenant whose row it was; it may be gone.';
+COMMENT ON COLUMN audit_log.id IS 'The entry''s id.';
+COMMENT ON COLUMN audit_log.sequence IS 'Orders the changes of one row.';
+COMMENT ON COLUMN audit_log.user_id IS 'Who did it (setting app.user_id); NULL: the system.';
+COMMENT ON COLUMN audit_log.action IS 'insert, update or delete; baseline: the row was there when the log began; else a word of the application.';
+COMMENT ON COLUMN audit_log.entity_type IS 'The table.';
+COMMENT ON COLUMN audit_log.entity_id IS 'The row''s key beside the tenant; of two columns user_id:organization_id.';
+COMMENT ON COLUMN audit_log.old_value IS 'What the changed columns held before; of a deleted row all. Secrets are redacted.';
+COMMENT ON COLUMN audit_log.new_value IS 'What the changed columns hold; of a new row all. Secrets are redacted.';
+COMMENT ON COLUMN audit_log.details IS 'What an action of the application wants to tell, an object.';
+COMMENT ON COLUMN audit_log.correlation_id IS 'The request it was part of (setting app.correlation_id).';
+COMMENT ON COLUMN audit_log.ip_address IS 'Where the request came from (setting app.ip_address).';
+COMMENT ON COLUMN audit_log.user_agent IS 'With what (setting app.user_agent).';
+COMMENT ON COLUMN audit_log.created_at IS 'When, by the clock; inside a transaction it goes on.';
+
+ALTER TABLE audit_log ENABLE ROW LEVEL SECURITY;
+ALTER TABLE audit_log FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON audit_log TO bedplate_app
+    USING (tenant_id = (SELECT current_tenant())) WITH CHECK (tenant_id = (SELECT current_tenant()));
+COMMENT ON POLICY tenant ON audit_log IS 'A tenant sees its own rows.';
+CREATE POLICY system ON audit_log TO bedplate_system
+    USING (current_user = 'bedplate_system') WITH CHECK (current_user = 'bedplate_system');
+COMMENT ON POLICY system ON audit_log IS 'Work across tenants, after SET ROLE.';
+CREATE POLICY definer_insert ON audit_log FOR INSERT TO bedplate_definer WITH CHECK (true);
+COMMENT ON POLICY definer_insert ON audit_log IS 'For audit() and record_audit(): nobody else writes.';
+GRANT SELECT ON audit_log TO bedplate_app, bedplate_system;
+GRANT INSERT ON audit_log TO bedplate_definer;
+-- An owner may do everything by default. It can grant itself these again, by DDL; the trigger still refuses.
+REVOKE UPDATE, DELETE, TRUNCATE ON audit_log FROM CURRENT_USER;
+
+CREATE FUNCTION refuse_change_of_audit_log() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'permission denied: audit_log is append-only, % is refused', TG_OP
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = 'Entries leave with their month: see drop_audit_partitions().';
+END
+$$;
+COMMENT ON FUNCTION refuse_change_of_audit_log() IS 'Trigger: the audit log is append-only, for every role.';
+REVOKE EXECUTE ON FUNCTION refuse_change_of_audit_log() FROM PUBLIC;
+
+-- Statement triggers are not handed to partitions, so each table gets its own. ALWAYS: a session in
+-- replication's mode, which skips other triggers, is refused too.
+CREATE FUNCTION make_append_only(target regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %s
+        FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change_of_audit_log()', target);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', target);
+END
+$$;
+COMMENT ON FUNCTION make_append_only(regclass) IS 'For migrations: refuses UPDATE, DELETE and TRUNCATE of a table of the audit log.';
+REVOKE EXECUTE ON FUNCTION make_append_only(regclass) FROM PUBLIC;
+SELECT make_append_only('audit_log');
+
+-- A partition is a table of its own: it inherits neither row-level security nor grants nor statement triggers.
+CREATE FUNCTION close_audit_partition(target regclass, comment text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
+    EXECUTE format('REVOKE UPDATE, DELETE, TRUNCATE ON %s FROM CURRENT_USER', target);
+    EXECUTE format('COMMENT ON TABLE %s IS %L', target, comment);
+    PERFORM public.make_append_only(target);
+END
+$$;
+COMMENT ON FUNCTION close_audit_partition(regclass, text) IS
+    'For create_audit_partition(): a partition is read and written through audit_log alone.';
+REVOKE EXECUTE ON FUNCTION close_audit_partition(regclass, text) FROM PUBLIC;
+
+-- The default partition catches what no month is ready for, so that no insert ever fails; but a month that it
+-- holds rows of cannot be created. Then it is replaced: detached, its rows copied into the month that they
+-- belong to and into a new default one. Writers wait meanwhile; `bedplate maintain` keeps months ahead, so
+-- that it never comes to that.
+CREATE FUNCTION create_audit_partition(month date) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+    AS $$
+DECLARE
+    since timestamptz := date_trunc('month', month::timestamptz);
+    until timestamptz := since + interval '1 month';
+    name text := 'audit_log_' || to_char(since, 'YYYY_MM');
+    caller text := current_setting('role');
+    caught bigint;
+    copied bigint;
+BEGIN
+    -- One at a time: a second caller finds the first one's work.
+    PERFORM pg_advisory_xact_lock(hashtextextended('bedplate.create_audit_partition', 0));
+    IF to_regclass('public.' || name) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    -- By a role that sees them: to the owner, under FORCE, there are none.
+    PERFORM set_config('role', 'bedplate_system', true);
+    SELECT count(*) INTO caught FROM public.audit_log WHERE created_at >= since AND created_at < until;
+    PERFORM set_config('role', caller, true);
+
+    EXECUTE format('CREATE TABLE public.%I (LIKE public.audit_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+    IF caught > 0 THEN
+        -- Waits for the writers at work; from here to the end no other one starts.
+        ALTER TABLE public.audit_log DETACH PARTITION public.audit_log_default;
+        ALTER TABLE public.audit_log_default RENAME TO audit_log_caught;
+        ALTER TABLE public.audit_log_caught NO FORCE ROW LEVEL SECURITY;
+        CREATE TABLE public.audit_log_default (LIKE public.audit_log INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+        -- By now there may be more of them.
+        SELECT count(*) INTO caught FROM public.audit_log_caught;
+        EXECUTE format('INSERT INTO public.%I SELECT * FROM public.audit_log_caught
+                         WHERE created_at >= $1 AND created_at < $2', name) USING since, until;
+        INSERT INTO public.audit_log_default SELECT * FROM public.audit_log_caught
+         WHERE NOT (created_at >= since AND created_at < until);
+        EXECUTE format('SELECT count(*) + (SELECT count(*) FROM public.audit_log_default) FROM public.%I', name)
+           INTO copied;
+        IF copied <> caught THEN
+            RAISE EXCEPTION 'audit_log: % of % rows were copied; nothing is changed', copied, caught;
+        END IF;
+        DROP TABLE public.audit_log_caught;
+        PERFORM public.close_audit_partition('public.audit_log_default', 'Audit log of months that have no partition.');
+        ALTER TABLE public.audit_log ATTACH PARTITION public.audit_log_default DEFAULT;
+    END IF;
+    PERFORM public.close_audit_partition(format('public.%I', name)::regclass,
+        format('Audit log of %s.', to_char(since, 'YYYY-MM')));
+    EXECUTE format('ALTER TABLE public.audit_log ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)', name, since, until);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION create_audit_partition(date) IS
+    'Makes the partition of a month, also when the default partition holds rows of it; false: it was there. For the owner.';
+REVOKE EXECUTE ON FUNCTION create_audit_partition(date) FROM PUBLIC;
+
+CREATE FUNCTION drop_audit_partitions(before date) RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN
+        SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid
+         WHERE inhparent = 'public.audit_log'::regclass AND relname ~ '^audit_log_\d{4}_\d{2}$'
+           -- Wholly before: the month of the day itself stays.
+           AND to_date(substr(relname, 11), 'YYYY_MM') + interval '1 month' <= before
+         ORDER BY relname
+    LOOP
+        EXECUTE format('DROP TABLE public.%I', name);
+        RETURN NEXT name;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION drop_audit_partitions(date) IS
+    'Retention: drops the months that are over before a day, and names them. For the owner.';
+REVOKE EXECUTE ON FUNCTION drop_audit_partitions(date) FROM PUBLIC;
+
+CREATE TABLE audit_log_default PARTITION OF audit_log DEFAULT;
+SELECT close_audit_partition('audit_log_default', 'Audit log of months that have no partition.');
+SELECT create_audit_partition((date_trunc('month', now() AT TIME ZONE 'UTC') + n * interval '1 month')::date)
+  FROM generate_series(0, 3) AS n;

@@ -1,0 +1,14 @@
+DROP FUNCTION audit_as_of(text, text, timestamptz);
+DROP FUNCTION record_audit(text, text, text, jsonb);
+DROP TRIGGER audit ON agent_results;
+DROP TRIGGER audit ON evaluations;
+DROP TRIGGER audit ON business_ideas;
+DROP TRIGGER audit ON api_keys;
+DROP TRIGGER audit ON user_entitlements;
+DROP TRIGGER audit ON user_roles;
+DROP TRIGGER audit ON user_organizations;
+DROP TRIGGER audit ON organizations;
+DROP TRIGGER audit ON users;
+DROP TRIGGER audit ON tenants;
+DROP FUNCTION audit();
+DROP FUNCTION redact(jsonb);

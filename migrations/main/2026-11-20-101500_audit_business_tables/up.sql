@@ -1,0 +1,188 @@
+-- Which columns are secrets is told by their names, so that a new column is redacted without anybody thinking
+-- of it. What JSON columns hold inside is not looked at.
+CREATE FUNCTION redact(fields jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    RETURN (SELECT fields || coalesce(jsonb_object_agg(name, '[redacted]'::text), '{}')
+              FROM jsonb_object_keys(fields) AS name
+             WHERE name ~ '(^|_)(password|passphrase|secret|token|hash|credential|private_key)s?(_|$)'
+               AND jsonb_typeof(fields -> name) <> 'null');
+END
+$$;
+COMMENT ON FUNCTION redact(jsonb) IS
+    'A row as JSON, with [redacted] for what has the name of a secret: password_hash, access_token.';
+REVOKE EXECUTE ON FUNCTION redact(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION redact(jsonb) TO bedplate_app, bedplate_system, bedplate_definer;
+
+-- SECURITY DEFINER, so that nobody but this trigger writes the log. A trigger cannot be called, so the tenant
+-- comes from the row, which the policies have checked. Its arguments are the table's name (a shard has
+-- another) and its key beside the tenant. The settings make equal values equal texts: JSON says 1.0 = 1,
+-- and a client may have any time zone.
+CREATE FUNCTION audit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET extra_float_digits = 1
+    AS $$
+DECLARE
+    old_row jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+    new_row jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    this jsonb := coalesce(new_row, old_row);
+    key text := concat_ws(':', this ->> TG_ARGV[1], this ->> TG_ARGV[2]);
+    tenant text := coalesce(this ->> 'tenant_id', this ->> 'id');
+    old_value jsonb := old_row;
+    new_value jsonb := new_row;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        -- A row that gets another key is another row: the old one ends, the new one begins.
+        IF (tenant, key) <> (coalesce(old_row ->> 'tenant_id', old_row ->> 'id'),
+                             concat_ws(':', old_row ->> TG_ARGV[1], old_row ->> TG_ARGV[2])) THEN
+            INSERT INTO public.audit_log (tenant_id, user_id, action, entity_type, entity_id, old_value,
+                                          correlation_id, ip_address, user_agent)
+            VALUES (coalesce(old_row ->> 'tenant_id', old_row ->> 'id')::uuid,
+                    nullif(current_setting('app.user_id', true), '')::uuid, 'delete', TG_ARGV[0],
+                    concat_ws(':', old_row ->> TG_ARGV[1], old_row ->> TG_ARGV[2]), public.redact(old_row),
+                    nullif(current_setting('app.correlation_id', true), '')::uuid,
+                    nullif(current_setting('app.ip_address', true), '')::inet,
+                    nullif(current_setting('app.user_agent', true), ''));
+            old_value := NULL;
+        ELSE
+            SELECT jsonb_object_agg(name, old_row -> name), jsonb_object_agg(name, value)
+              INTO old_value, new_value
+              FROM jsonb_each(new_row) AS changed (name, value)
+             WHERE value::text <> (old_row -> name)::text;
+            IF new_value IS NULL THEN
+                RETURN NULL; -- nothing has changed
+            END IF;
+        END IF;
+    END IF;
+    INSERT INTO public.audit_log (tenant_id, user_id, action, entity_type, entity_id, old_value, new_value,
+                                  correlation_id, ip_address, user_agent)
+    VALUES (tenant::uuid, nullif(current_setting('app.user_id', true), '')::uuid,
+            CASE WHEN old_value IS NULL THEN 'insert' WHEN new_value IS NULL THEN 'delete' ELSE 'update' END,
+            TG_ARGV[0], key, public.redact(old_value), public.redact(new_value),
+            nullif(current_setting('app.correlation_id', true), '')::uuid,
+            nullif(current_setting('app.ip_address', true), '')::inet,
+            nullif(current_setting('app.user_agent', true), ''));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION audit() IS
+    'Trigger: records the change of a row in audit_log. Its arguments are the table''s name and its key beside the tenant.';
+REVOKE EXECUTE ON FUNCTION audit() FROM PUBLIC;
+SELECT give_to_definer('audit()');
+
+-- Named so that it comes first among the triggers AFTER: what a later one changes is recorded after this.
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON tenants
+    FOR EACH ROW EXECUTE FUNCTION audit('tenants', 'id');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON users
+    FOR EACH ROW EXECUTE FUNCTION audit('users', 'id');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON organizations
+    FOR EACH ROW EXECUTE FUNCTION audit('organizations', 'id');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON user_organizations
+    FOR EACH ROW EXECUTE FUNCTION audit('user_organizations', 'user_id', 'organization_id');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON user_roles
+    FOR EACH ROW EXECUTE FUNCTION audit('user_roles', 'id');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON user_entitlements
+    FOR EACH ROW EXECUTE FUNCTION audit('user_entitlements', 'id');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON api_keys
+    FOR EACH ROW EXECUTE FUNCTION audit('api_keys', 'id');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON business_ideas
+    FOR EACH ROW EXECUTE FUNCTION audit('business_ideas', 'id');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON evaluations
+    FOR EACH ROW EXECUTE FUNCTION audit('evaluations', 'id');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON agent_results
+    FOR EACH ROW EXECUTE FUNCTION audit('agent_results', 'id');
+
+-- What no row shows: a sign-in, an export, a look at something confidential.
+CREATE FUNCTION record_audit(action text, entity_type text, entity_id text, details jsonb) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    tenant uuid := public.require_tenant();
+BEGIN
+    IF action IN ('insert', 'update', 'delete', 'baseline') THEN
+        RAISE EXCEPTION '% is recorded by the trigger alone', action
+            USING ERRCODE = 'check_violation', TABLE = 'audit_log', COLUMN = 'action',
+                  CONSTRAINT = 'audit_log_action_reserved';
+    END IF;
+    INSERT INTO public.audit_log (tenant_id, user_id, action, entity_type, entity_id, details,
+                                  correlation_id, ip_address, user_agent)
+    VALUES (tenant, nullif(current_setting('app.user_id', true), '')::uuid, action, entity_type, entity_id, details,
+            nullif(current_setting('app.correlation_id', true), '')::uuid,
+            nullif(current_setting('app.ip_address', true), '')::inet,
+            nullif(current_setting('app.user_agent', true), ''));
+END
+$$;
+COMMENT ON FUNCTION record_audit(text, text, text, jsonb) IS
+    'Records an action of the application; who, where and when come from the transaction.';
+REVOKE EXECUTE ON FUNCTION record_audit(text, text, text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION record_audit(text, text, text, jsonb) TO bedplate_app;
+SELECT give_to_definer('record_audit(text, text, text, jsonb)');
+
+-- Backwards from the row as it is: so it needs no older entry than the time asked for, and a row that never
+-- changed needs none at all. STABLE: the row and its history are of one snapshot.
+CREATE FUNCTION audit_as_of(entity_type text, entity_id text, moment timestamptz) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET extra_float_digits = 1
+    AS $$
+#variable_conflict use_column
+DECLARE
+    tenant uuid := public.require_tenant();
+    audited regclass;
+    arguments text[];
+    keys text;
+    state jsonb;
+    since bigint;
+    first_action text;
+    entry record;
+BEGIN
+    SELECT tgrelid, string_to_array(encode(tgargs, 'escape'), '\000') INTO audited, arguments
+      FROM pg_trigger
+     WHERE tgname = 'audit' AND NOT tgisinternal
+       AND (string_to_array(encode(tgargs, 'escape'), '\000'))[1] = audit_as_of.entity_type;
+    IF audited IS NULL THEN
+        RAISE EXCEPTION '% is not audited', audit_as_of.entity_type
+            USING ERRCODE = 'check_violation', TABLE = 'audit_log', COLUMN = 'entity_type',
+                  CONSTRAINT = 'audit_log_entity_type_audited';
+    END IF;
+    SELECT string_agg(format('%I = split_part($2, '':'', %s)::%s', attname, n, format_type(atttypid, NULL)), ' AND ')
+      INTO keys
+      FROM unnest(arguments[2:]) WITH ORDINALITY AS a (name, n) JOIN pg_attribute ON attrelid = audited AND attname = name;
+    EXECUTE format('SELECT public.redact(to_jsonb(t)) FROM %s AS t WHERE %s = $1 AND %s',
+                   audited, CASE WHEN arguments[1] = 'tenants' THEN 'id' ELSE 'tenant_id' END, keys)
+       INTO state USING tenant, audit_as_of.entity_id;
+
+    SELECT max(sequence) INTO since FROM public.audit_log AS l
+     WHERE l.tenant_id = tenant AND l.entity_type = audit_as_of.entity_type AND l.entity_id = audit_as_of.entity_id
+       AND l.created_at <= moment AND l.action IN ('insert', 'update', 'delete', 'baseline');
+    FOR entry IN
+        SELECT l.action, l.old_value FROM public.audit_log AS l
+         WHERE l.tenant_id = tenant AND l.entity_type = audit_as_of.entity_type AND l.entity_id = audit_as_of.entity_id
+           AND l.sequence > coalesce(since, 0) AND l.action IN ('insert', 'update', 'delete', 'baseline')
+         ORDER BY l.sequence DESC
+    LOOP
+        first_action := entry.action;
+        state := CASE entry.action
+            WHEN 'update' THEN state || entry.old_value
+            WHEN 'insert' THEN NULL
+            WHEN 'delete' THEN entry.old_value
+            ELSE state END;
+    END LOOP;
+    -- Nothing at or before the moment, and the oldest entry is not the row's beginning.
+    IF since IS NULL AND state IS NOT NULL AND (first_action = 'baseline' OR moment < (
+        SELECT min(to_date(substr(relname, 11), 'YYYY_MM'))::timestamptz FROM pg_inherits JOIN pg_class ON oid = inhrelid
+         WHERE inhparent = 'public.audit_log'::regclass AND relname ~ '^audit_log_\d{4}_\d{2}$'))
+    THEN
+        RAISE EXCEPTION 'the audit log does not reach back to %', moment
+            USING ERRCODE = 'check_violation', TABLE = 'audit_log', COLUMN = 'created_at',
+                  CONSTRAINT = 'audit_log_created_at_reach';
+    END IF;
+    RETURN state;
+END
+$$;
+COMMENT ON FUNCTION audit_as_of(text, text, timestamptz) IS
+    'A row of this tenant as it was at a moment, secrets redacted; NULL: it did not exist. An error where the log does not reach back.';
+REVOKE EXECUTE ON FUNCTION audit_as_of(text, text, timestamptz) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit_as_of(text, text, timestamptz) TO bedplate_app;

@@ -1,0 +1,53 @@
+//! What has to be seen to before it is too late.
+
+use super::Check;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "sequence-near-end",
+        why: "over 80 % of its numbers are used; after the last one every insert fails",
+        sql: "SELECT s.seqrelid::regclass::text AS object,
+                     CASE WHEN format_type(atttypid, NULL) IN ('integer', 'smallint')
+                          THEN format('ALTER TABLE %s ALTER %I TYPE bigint; ALTER SEQUENCE %s AS bigint NO MAXVALUE;', d.refobjid::regclass, attname, s.seqrelid::regclass)
+                          ELSE format('ALTER SEQUENCE %s AS bigint NO MAXVALUE;', s.seqrelid::regclass) END AS fix
+                FROM pg_sequence AS s
+                JOIN pg_sequences AS v ON format('%I.%I', v.schemaname, v.sequencename)::regclass = s.seqrelid
+                JOIN ours ON v.schemaname = namespace::regnamespace::text
+                LEFT JOIN pg_depend AS d ON d.objid = s.seqrelid AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+                LEFT JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+               WHERE s.seqincrement > 0 AND NOT s.seqcycle
+                 AND v.last_value > 0.8 * least(s.seqmax, CASE format_type(atttypid, NULL)
+                         WHEN 'smallint' THEN 32767 WHEN 'integer' THEN 2147483647 ELSE 9223372036854775807 END)
+               ORDER BY 1",
+    },
+    Check {
+        name: "partition-missing",
+        why: "entries go into the default partition, and to make the month then stops writers",
+        sql: "SELECT 'audit_log of ' || to_char(month, 'YYYY-MM') AS object, format('SELECT create_audit_partition(%L);', month::date) AS fix
+                FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', interval '1 month') AS month
+               WHERE to_regclass('audit_log_' || to_char(month, 'YYYY_MM')) IS NULL ORDER BY 1",
+    },
+    Check {
+        name: "partition-default-used",
+        why: "months have no partition: retention does not reach their entries",
+        // The owner may not read them: the statistics of the file tell.
+        sql: "SELECT name::text AS object, '-- bedplate maintain' AS fix
+                FROM tables WHERE relname = 'audit_log_default' AND pg_relation_size(oid) > 0",
+    },
+];
+
+/// Asked by the application's login, because they are about its sessions.
+pub(super) const OF_THE_APPLICATION: &[Check] = &[
+    Check {
+        name: "time-zone",
+        why: "sessions are kept in a timestamp without zone: clients of other languages would end them hours early or late",
+        sql: "SELECT current_user::text AS object, format('ALTER ROLE %I SET TimeZone = ''UTC'';', current_user) AS fix
+               WHERE current_setting('TimeZone') NOT IN ('UTC', 'Etc/UTC', 'GMT', 'Etc/GMT')",
+    },
+    Check {
+        name: "messages-not-english",
+        why: "the driver hides error codes, so some errors are told by their English text",
+        sql: "SELECT current_database()::text AS object, format('ALTER DATABASE %I SET lc_messages = ''C''; -- as a superuser', current_database()) AS fix
+               WHERE current_setting('lc_messages') NOT IN ('C', 'POSIX', '') AND current_setting('lc_messages') NOT LIKE 'en%'",
+    },
+];

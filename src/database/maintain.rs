@@ -1,0 +1,136 @@
+//! What is to be done from time to time, best every day: months of the audit log made ahead and dropped when
+//! they are old, sessions that are over, old idempotency keys.
+//!
+//! Always holds: it may run any number of times, also side by side, and while everything else runs.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use diesel::sql_types::{Integer, Text};
+use diesel::{QueryableByName, sql_query};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
+use serde::Serialize;
+
+use super::Database;
+use super::config::Config;
+use super::pool::connect;
+use crate::error::{Error, Result, WaitedFor};
+
+/// How many sessions one statement deletes.
+const BATCH: u32 = 1000;
+
+/// How often a lock is tried for again.
+const ATTEMPTS: usize = 5;
+
+/// What to keep.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Months of the audit log that are made ahead of the present one.
+    pub audit_months_ahead: u16,
+    /// Months of the audit log before the present one that are kept; `None`: all.
+    pub audit_months: Option<u16>,
+    /// Days that idempotency keys are kept.
+    pub idempotency_days: u16,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { audit_months_ahead: 3, audit_months: None, idempotency_days: 7 }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Maintained {
+    /// Partitions of the audit log that were made.
+    pub partitions_created: Vec<String>,
+    /// Partitions that were dropped, with their entries.
+    pub partitions_dropped: Vec<String>,
+    /// Sessions that were over.
+    pub sessions_pruned: usize,
+    /// Idempotency keys that were old.
+    pub idempotency_keys_pruned: usize,
+}
+
+#[derive(QueryableByName)]
+struct Name {
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Does what is to be done, with the owner's login for the partitions and the application's for the rest.
+/// `step` is told what begins.
+///
+/// # Errors
+/// [`Error::Timeout`] where a lock is not got in several attempts: none waits for longer than two seconds,
+/// because whoever comes after would wait too. Those of [`connect`].
+pub async fn run(config: &Config, keep: Keep, mut step: impl FnMut(&str)) -> Result<Maintained> {
+    let mut done = Maintained::default();
+    let mut owner = connect(&config.owner_url).await?;
+    owner.batch_execute("SET lock_timeout = '2s'").await?;
+    for month in months(&mut owner, keep.audit_months_ahead).await? {
+        step(&format!("partition of the audit log for {}", &month[..7]));
+        let create =
+            "SELECT 'audit_log_' || to_char($1::date, 'YYYY_MM') AS name WHERE create_audit_partition($1::date)";
+        done.partitions_created.append(&mut patiently(&mut owner, create, &month).await?);
+    }
+    if let Some(months) = keep.audit_months {
+        step("old months of the audit log");
+        let drop = "SELECT drop_audit_partitions((date_trunc('month', now() AT TIME ZONE 'UTC') \
+                                                  - make_interval(months => $1::int))::date) AS name";
+        done.partitions_dropped = patiently(&mut owner, drop, &months.to_string()).await?;
+    }
+    let database = Database::connect(config.clone()).await?;
+    step("sessions that are over");
+    loop {
+        let pruned = database.session_tx("maintain.sessions", async |tx| tx.sessions().prune(BATCH).await).await?;
+        done.sessions_pruned += pruned;
+        if pruned < BATCH as usize {
+            break;
+        }
+    }
+    step("old idempotency keys");
+    let days = keep.idempotency_days;
+    done.idempotency_keys_pruned =
+        database.system_tx("maintain.idempotency_keys", async move |tx| tx.prune_idempotency_keys(days).await).await?;
+    Ok(done)
+}
+
+/// The names that a statement answers with, after as many attempts as it takes to get its locks.
+async fn patiently(owner: &mut AsyncPgConnection, sql: &str, parameter: &str) -> Result<Vec<String>> {
+    let mut pauses = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_times(ATTEMPTS)
+        .with_jitter()
+        .build();
+    loop {
+        let names: Result<Vec<Name>, _> = sql_query(sql).bind::<Text, _>(parameter).load(owner).await;
+        match names.map_err(Error::from) {
+            Ok(names) => return Ok(names.into_iter().map(|row| row.name).collect()),
+            Err(error) => {
+                let waited = matches!(error, Error::Timeout { waited_for: WaitedFor::Lock } | Error::Contention { .. });
+                let Some(pause) = pauses.next().filter(|_| waited) else { return Err(error) };
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// From the present month on, and those that the default partition caught entries of. Asked as bedplate_system:
+/// the owner sees no entry.
+async fn months(owner: &mut AsyncPgConnection, ahead: u16) -> Result<Vec<String>> {
+    let months: Vec<Name> = owner
+        .transaction::<_, Error, _>(async |owner| {
+            owner.batch_execute("SET LOCAL ROLE bedplate_system; SET LOCAL TimeZone = 'UTC'").await?;
+            let query = sql_query(
+                "SELECT to_char(month, 'YYYY-MM-DD') AS name FROM ( \
+                     SELECT date_trunc('month', now()) + n * interval '1 month' FROM generate_series(0, $1) AS n \
+                     UNION SELECT date_trunc('month', created_at) FROM audit_log \
+                            WHERE tableoid = 'audit_log_default'::regclass) AS months (month) ORDER BY month",
+            )
+            .bind::<Integer, _>(i32::from(ahead));
+            Ok(query.load(owner).await?)
+        })
+        .await?;
+    Ok(months.into_iter().map(|row| row.name).collect())
+}
