@@ -296,7 +296,10 @@ pub fn field_of(constraint: &str, table: &str) -> String {
     if constraint.ends_with("_pkey") {
         return "id".to_owned();
     }
-    let rest = constraint.strip_prefix(table).unwrap_or(constraint).trim_start_matches('_');
+    // A partition's constraints have the name of its parent, which its own begins with.
+    let parents = std::iter::successors(Some(table), |name| name.rsplit_once('_').map(|(parent, _)| parent));
+    let rest = parents.filter(|name| !name.is_empty()).find_map(|name| constraint.strip_prefix(name));
+    let rest = rest.unwrap_or(constraint).trim_start_matches('_');
     let column = rest.strip_suffix("_open_key").or_else(|| rest.rsplit_once('_').map(|(column, _)| column));
     column.unwrap_or(rest).to_owned()
 }
@@ -314,6 +317,7 @@ mod tests {
     #[rstest]
     #[case("users_email_key", "users", "email")]
     #[case("users_pkey", "users", "id")]
+    #[case("audit_log_action_check", "audit_log_2026_11", "action")]
     #[case("agent_results_agent_type_key", "agent_results", "agent_type")]
     #[case("evaluations_business_idea_id_open_key", "evaluations", "business_idea_id")]
     #[case("agent_results_score_check", "agent_results", "score")]

@@ -171,7 +171,7 @@ async fn check_login(connection: &mut AsyncPgConnection, config: &Config) -> Res
         }
         tracing::warn!(url = %config.url(), "{advice}");
     }
-    if !matches!(login.messages.as_str(), "C" | "POSIX" | "") && !login.messages.starts_with("en") {
+    if !["C", "POSIX", "en"].iter().any(|english| login.messages.starts_with(english)) && !login.messages.is_empty() {
         tracing::warn!(
             lc_messages = login.messages,
             "the server speaks another language than English, so some errors cannot be told apart; \

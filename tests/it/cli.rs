@@ -7,7 +7,7 @@ use bedplate::DatabaseUrl;
 use rstest::rstest;
 
 use crate::support::server::server;
-use crate::support::{connection, empty_db, number};
+use crate::support::{connection, empty_db, execute, number};
 
 /// `bedplate` with exactly these variables, in this folder.
 fn bedplate(folder: &Path, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
@@ -192,6 +192,37 @@ async fn a_migration_that_fails_is_one_line(#[future(awt)] empty_db: DatabaseUrl
         number(&mut connection(&empty_db).await, "SELECT count(*) FROM pg_class WHERE relname = 'half'").await,
         0
     );
+}
+
+/// The doctor's answer is for people, for programs, and, by its exit code, for CI.
+#[rstest]
+#[tokio::test]
+async fn the_doctor_and_the_maintenance_answer_people_and_programs(#[future(awt)] empty_db: DatabaseUrl) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| bedplate(folder.path(), &[("DATABASE_URL", empty_db.reveal())], arguments);
+    assert!(error(&run(&["doctor"]), 1).contains("run `bedplate migrate`"));
+    run(&["migrate"]);
+    assert!(out(&run(&["doctor"])).ends_with("checks, nothing found.\n"));
+    let json = |arguments: &[&str]| -> serde_json::Value { serde_json::from_slice(&run(arguments).stdout).unwrap() };
+    assert_eq!(json(&["doctor", "--json"])["findings"], serde_json::json!([]));
+
+    execute(&mut connection(&empty_db).await, "ALTER TABLE users NO FORCE ROW LEVEL SECURITY").await;
+    let found = run(&["doctor"]);
+    assert_eq!(error(&found, 5), "error: 1 found: run the SQL behind the arrows, and the doctor again");
+    assert_eq!(
+        out(&found),
+        "rls-not-forced: users: its owner sees and changes the rows of every tenant  →  \
+         ALTER TABLE users FORCE ROW LEVEL SECURITY;\n"
+    );
+    let fix = json(&["doctor", "--json"])["findings"][0]["fix"].as_str().unwrap().to_owned();
+    execute(&mut connection(&empty_db).await, &fix).await;
+    assert!(run(&["doctor"]).status.success());
+
+    assert!(out(&run(&["maintain"])).contains("partitions made         ┆ none"));
+    let made = json(&["maintain", "--audit-months-ahead", "4", "--json"]);
+    assert_eq!(made["partitions_created"].as_array().unwrap().len(), 1);
+    assert_eq!(made["sessions_pruned"], 0);
+    assert_eq!(run(&["maintain", "--audit-months-ahead", "-1"]).status.code(), Some(2));
 }
 
 #[test]

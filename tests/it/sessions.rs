@@ -176,7 +176,8 @@ async fn the_statements_of_another_language_work_beside(#[future(awt)] db: TestD
     execute(&mut owner, &format!("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = ''{server_zone}''', current_database()); END $$")).await;
     execute(&mut owner, "DO $$ BEGIN EXECUTE format('ALTER ROLE bedplate_login IN DATABASE %I SET TimeZone = ''UTC''', current_database()); END $$").await;
     let mut node = connection(db.config().url()).await;
-    execute(&mut node, "SET ROLE bedplate_session").await;
+    // diesel-async sets the zone of its connections; other clients have what the server gives them.
+    execute(&mut node, "RESET TimeZone; SET ROLE bedplate_session").await;
     if db.config().url().to_string() == db.url.to_string() {
         return; // One login for everything, and it is not ours to pin: `bedplate doctor` tells.
     }

@@ -83,7 +83,7 @@ CREATE FUNCTION make_append_only(target regclass) RETURNS void
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %s
+    EXECUTE format('CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %s
         FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change_of_audit_log()', target);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', target);
 END

@@ -53,7 +53,11 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "definer-without-search-path",
         why: "whoever can make a table or a function makes it run with the rights of bedplate_definer",
-        sql: "SELECT name::text AS object, format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp;', name) AS fix
+        // The owner is no lasting member of bedplate_definer.
+        sql: "SELECT name::text AS object,
+                     format(CASE WHEN proowner = 'bedplate_definer'::regrole
+                            THEN 'GRANT bedplate_definer TO CURRENT_USER; ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp; REVOKE bedplate_definer FROM CURRENT_USER;'
+                            ELSE 'ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp;' END, name) AS fix
                 FROM functions WHERE prosecdef AND NOT coalesce(array_to_string(proconfig, ' ') LIKE '%search_path=%', false)
                ORDER BY 1",
     },

@@ -41,13 +41,8 @@ pub(super) const OF_THE_APPLICATION: &[Check] = &[
     Check {
         name: "time-zone",
         why: "sessions are kept in a timestamp without zone: clients of other languages would end them hours early or late",
+        // What a session begins with: this one has set it, as diesel-async does.
         sql: "SELECT current_user::text AS object, format('ALTER ROLE %I SET TimeZone = ''UTC'';', current_user) AS fix
-               WHERE current_setting('TimeZone') NOT IN ('UTC', 'Etc/UTC', 'GMT', 'Etc/GMT')",
-    },
-    Check {
-        name: "messages-not-english",
-        why: "the driver hides error codes, so some errors are told by their English text",
-        sql: "SELECT current_database()::text AS object, format('ALTER DATABASE %I SET lc_messages = ''C''; -- as a superuser', current_database()) AS fix
-               WHERE current_setting('lc_messages') NOT IN ('C', 'POSIX', '') AND current_setting('lc_messages') NOT LIKE 'en%'",
+               WHERE (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone') NOT IN ('UTC', 'Etc/UTC', 'GMT', 'Etc/GMT')",
     },
 ];

@@ -31,6 +31,11 @@ impl std::ops::Deref for TestDatabase {
 /// A migrated database without rows.
 #[fixture]
 pub async fn db() -> TestDatabase {
+    migrated().await
+}
+
+/// The same, for a test that needs several.
+pub async fn migrated() -> TestDatabase {
     let url = create(Some(template())).await;
     TestDatabase { database: open(&url).await, url }
 }
