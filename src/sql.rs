@@ -58,7 +58,6 @@ pub fn quote_literal(text: &str) -> String {
 /// A new row has no `xmax`; one that was updated has that of the update's lock
 /// (<https://www.postgresql.org/docs/15/ddl-system-columns.html>). Right also for a row that another
 /// transaction inserted a moment ago.
-#[must_use]
 pub fn inserted() -> SqlLiteral<Bool> {
     sql("(xmax = 0)")
 }

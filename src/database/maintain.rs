@@ -116,7 +116,7 @@ async fn patiently(owner: &mut AsyncPgConnection, sql: &str, parameter: &str) ->
     }
 }
 
-/// From the present month on, and those that the default partition caught entries of. Asked as bedplate_system:
+/// From the present month on, and those that the default partition caught entries of. Asked as `bedplate_system`:
 /// the owner sees no entry.
 async fn months(owner: &mut AsyncPgConnection, ahead: u16) -> Result<Vec<String>> {
     let months: Vec<Name> = owner

@@ -241,7 +241,7 @@ impl EntitlementRepository<'_> {
     }
 
     #[diesel::dsl::auto_type(no_type_alias)]
-    fn of(&self, user: UserId) -> _ {
+    fn of(self, user: UserId) -> _ {
         let tenant_id: TenantId = self.tx.tenant_id();
         user_entitlements::table
             .filter(user_entitlements::tenant_id.eq(tenant_id))

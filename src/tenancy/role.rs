@@ -118,7 +118,7 @@ impl RoleRepository<'_> {
     }
 
     #[diesel::dsl::auto_type(no_type_alias)]
-    fn of(&self, user: UserId) -> _ {
+    fn of(self, user: UserId) -> _ {
         let tenant_id: TenantId = self.tx.tenant_id();
         user_roles::table.filter(user_roles::tenant_id.eq(tenant_id)).filter(user_roles::user_id.eq(user))
     }

@@ -111,7 +111,7 @@ fn forged(text: &str, at: usize) -> SecretString {
     let checksum = sha2::Sha256::digest(&bytes[..64]);
     bytes[64..].copy_from_slice(&checksum[..4]);
     // The label is that of the id's last bytes.
-    let label: String = bytes[28..32].iter().map(|byte| format!("{byte:02x}")).collect();
+    let label = format!("{:08x}", u32::from_be_bytes(bytes[28..32].try_into().unwrap()));
     assert_eq!(start.len(), 12);
     let forged: SecretString = format!("bp_{label}_{}", BASE64.encode(bytes)).into();
     ApiKeySecret::parse(&forged).expect("well formed");

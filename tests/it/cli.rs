@@ -125,7 +125,7 @@ async fn every_command_works_on_a_named_database(#[future(awt)] empty_db: Databa
 
     // reset: somebody's table and rows are gone, the seeds are back.
     let mut owner = connection(&empty_db).await;
-    crate::support::execute(&mut owner, "CREATE TABLE mine (id int); INSERT INTO mine VALUES (1)").await;
+    execute(&mut owner, "CREATE TABLE mine (id int); INSERT INTO mine VALUES (1)").await;
     assert!(out(&run(&["status"])).contains("mine               ┆    1"), "a table that only the owner may read");
     let reset = run(&["reset"]);
     assert!(out(&reset).contains("agent_results      ┆   25"), "{}", String::from_utf8_lossy(&reset.stderr));

@@ -1,9 +1,10 @@
 -- After a transaction that used SET LOCAL the setting reads '' and not NULL on the same connection:
 -- hence nullif. Policies call it as (SELECT current_tenant()), once a statement and not once a row.
+-- Its body is bound when it is made (RETURN), so it needs no search_path: with one it could not be inlined,
+-- and every statement under a policy would parse and plan it.
 CREATE FUNCTION current_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT nullif(current_setting('app.tenant_id', true), '')::uuid $$;
+    RETURN nullif(current_setting('app.tenant_id', true), '')::uuid;
 COMMENT ON FUNCTION current_tenant() IS
     'The tenant of this transaction (setting app.tenant_id); NULL where none is set, and then policies show nothing.';
 REVOKE EXECUTE ON FUNCTION current_tenant() FROM PUBLIC;

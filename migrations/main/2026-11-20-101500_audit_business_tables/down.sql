@@ -12,3 +12,4 @@ DROP TRIGGER audit ON users;
 DROP TRIGGER audit ON tenants;
 DROP FUNCTION audit();
 DROP FUNCTION redact(jsonb);
+DROP FUNCTION names_secret(text);

@@ -66,6 +66,8 @@ pub(super) const CHECKS: &[Check] = &[
         why: "what it calls depends on the session that calls it",
         sql: "SELECT name::text AS object, format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp;', name) AS fix
                 FROM functions WHERE NOT prosecdef AND prokind IN ('f', 'p')
+                 -- A body after RETURN or BEGIN ATOMIC is bound when it is made.
+                 AND prosqlbody IS NULL
                  AND NOT coalesce(array_to_string(proconfig, ' ') LIKE '%search_path=%', false)
                ORDER BY 1",
     },
