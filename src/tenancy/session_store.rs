@@ -1,12 +1,17 @@
 //! Sessions for axum and other tower services: a store for [tower-sessions](https://docs.rs/tower-sessions).
 //!
-//! ```rust,ignore
-//! let layer = SessionManagerLayer::new(PostgresSessionStore::new(db));
-//! let app = Router::new().route("/", get(index)).layer(layer);
+//! ```rust,no_run
+//! use bedplate::tenancy::PostgresSessionStore;
+//! use tower_sessions::SessionManagerLayer;
+//!
+//! # fn example(app: axum::Router, db: bedplate::Database) -> axum::Router {
+//! app.layer(SessionManagerLayer::new(PostgresSessionStore::new(db)))
+//! # }
 //! ```
 //!
 //! So that `revoke_user` finds the sessions of a user, the application inserts [`USER_ID`] and [`TENANT_ID`] at
-//! the sign-in, and cycles the id.
+//! the sign-in, and cycles the id then; at no other time, because to tower-sessions a cycled session is a new one,
+//! also where the old one was revoked meanwhile.
 //!
 //! [`USER_ID`]: super::session::USER_ID
 //! [`TENANT_ID`]: super::session::TENANT_ID

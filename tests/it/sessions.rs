@@ -174,7 +174,6 @@ async fn the_statements_of_another_language_work_beside(#[future(awt)] db: TestD
     let mut owner = connection(&db.url).await;
     // Whatever the server's zone is: that of the logins is pinned.
     execute(&mut owner, &format!("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET TimeZone = ''{server_zone}''', current_database()); END $$")).await;
-    execute(&mut owner, "DO $$ BEGIN EXECUTE format('ALTER ROLE bedplate_login IN DATABASE %I SET TimeZone = ''UTC''', current_database()); END $$").await;
     let mut node = connection(db.config().url()).await;
     // diesel-async sets the zone of its connections; other clients have what the server gives them.
     execute(&mut node, "RESET TimeZone; SET ROLE bedplate_session").await;

@@ -13,8 +13,13 @@ pub(super) const CHECKS: &[Check] = &[
         name: "login-inherits",
         why: "it sees the rows of every tenant without a SET ROLE",
         sql: "SELECT rolname::text AS object,
-                     CASE WHEN rolname = 'bedplate_login' THEN format('ALTER ROLE %I NOINHERIT;', rolname)
-                          ELSE format('REVOKE bedplate_definer FROM %I;', rolname) END AS fix
+                     -- From PostgreSQL 16 on it is the grant that says so.
+                     format(CASE WHEN rolname = 'bedplate_login' AND current_setting('server_version_num')::int >= 160000
+                            THEN 'GRANT bedplate_app, bedplate_system, bedplate_session TO %I WITH INHERIT FALSE;'
+                            WHEN rolname = 'bedplate_login' THEN 'ALTER ROLE %I NOINHERIT;'
+                            WHEN current_setting('server_version_num')::int >= 160000
+                            THEN 'GRANT bedplate_definer TO %I WITH INHERIT FALSE;'
+                            ELSE 'REVOKE bedplate_definer FROM %I;' END, rolname) AS fix
                 FROM pg_roles AS r
                WHERE rolcanlogin AND NOT rolsuper
                  AND (pg_has_role(r.oid, 'bedplate_definer', 'USAGE')
