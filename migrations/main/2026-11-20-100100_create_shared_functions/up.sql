@@ -1,10 +1,9 @@
 -- After a transaction that used SET LOCAL the setting reads '' and not NULL on the same connection:
 -- hence nullif. Policies call it as (SELECT current_tenant()), once a statement and not once a row.
--- Its body is bound when it is made (RETURN), so it needs no search_path: with one it could not be inlined,
--- and every statement under a policy would parse and plan it.
 CREATE FUNCTION current_tenant() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN nullif(current_setting('app.tenant_id', true), '')::uuid;
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT nullif(current_setting('app.tenant_id', true), '')::uuid $$;
 COMMENT ON FUNCTION current_tenant() IS
     'The tenant of this transaction (setting app.tenant_id); NULL where none is set, and then policies show nothing.';
 REVOKE EXECUTE ON FUNCTION current_tenant() FROM PUBLIC;
@@ -79,10 +78,6 @@ BEGIN
     END IF;
     GRANT CREATE ON SCHEMA public TO bedplate_definer;
     EXECUTE format('ALTER FUNCTION %s OWNER TO bedplate_definer', target);
-    -- Nobody can call a trigger's function; its right is asked for when a trigger is made, by the owner.
-    IF (SELECT prorettype = 'trigger'::regtype FROM pg_proc WHERE oid = target) THEN
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO CURRENT_USER', target);
-    END IF;
     REVOKE CREATE ON SCHEMA public FROM bedplate_definer;
     IF lacks_membership THEN
         REVOKE bedplate_definer FROM CURRENT_USER;
