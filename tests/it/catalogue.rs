@@ -89,9 +89,7 @@ async fn every_policy_is_one_of_a_few(#[future(awt)] db: TestDatabase) {
         if WITHOUT_POLICIES.contains(&table.as_str()) {
             continue;
         }
-        if ["agent_results", "business_ideas", "organizations", "tenants", "user_organizations"]
-            .contains(&table.as_str())
-        {
+        if ["agent_results", "business_ideas", "organizations", "user_organizations"].contains(&table.as_str()) {
             expected.push(format!("{table} / definer / PERMISSIVE / {{bedplate_definer}} / SELECT / true"));
         }
         if table == "organizations" {

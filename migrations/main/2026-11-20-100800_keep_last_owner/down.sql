@@ -10,8 +10,6 @@ DROP TRIGGER keep_last_owner_on_delete ON user_organizations;
 DROP FUNCTION keep_last_owner();
 REVOKE SELECT (tenant_id, organization_id, role) ON user_organizations FROM bedplate_definer;
 REVOKE SELECT (tenant_id, id), UPDATE (id) ON organizations FROM bedplate_definer;
-REVOKE SELECT (id) ON tenants FROM bedplate_definer;
 DROP POLICY definer ON user_organizations;
 DROP POLICY definer_lock ON organizations;
 DROP POLICY definer ON organizations;
-DROP POLICY definer ON tenants;

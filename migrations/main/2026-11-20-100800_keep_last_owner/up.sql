@@ -7,10 +7,10 @@ CREATE FUNCTION keep_last_owner() RETURNS trigger
 BEGIN
     -- Two owners who leave together are let through one after the other: the second waits here, and the
     -- next statement sees what the first did. NO KEY, so that new members are not kept waiting. Where the
-    -- organization goes itself (or its tenant), its row is gone already, and nobody has to stay.
+    -- organization goes itself, its row is gone already, and nobody has to stay. So it is where the tenant goes:
+    -- all cascades from it are done before the triggers of what they deleted.
     PERFORM FROM public.organizations
       WHERE tenant_id = OLD.tenant_id AND id = OLD.organization_id
-        AND EXISTS (SELECT FROM public.tenants WHERE id = OLD.tenant_id)
         FOR NO KEY UPDATE;
     IF FOUND AND NOT EXISTS (
         SELECT FROM public.user_organizations
@@ -35,8 +35,6 @@ CREATE TRIGGER keep_last_owner_on_update AFTER UPDATE ON user_organizations
         OR (NEW.tenant_id, NEW.organization_id) <> (OLD.tenant_id, OLD.organization_id)))
     EXECUTE FUNCTION keep_last_owner();
 
-CREATE POLICY definer ON tenants FOR SELECT TO bedplate_definer USING (true);
-COMMENT ON POLICY definer ON tenants IS 'For keep_last_owner(), which takes the tenant from its row.';
 CREATE POLICY definer ON organizations FOR SELECT TO bedplate_definer USING (true);
 COMMENT ON POLICY definer ON organizations IS 'For keep_last_owner(), which takes the tenant from its row.';
 -- To lock a row is an UPDATE to the policies; to change one is refused.
@@ -44,7 +42,6 @@ CREATE POLICY definer_lock ON organizations FOR UPDATE TO bedplate_definer USING
 COMMENT ON POLICY definer_lock ON organizations IS 'For keep_last_owner(), which locks the row and changes nothing.';
 CREATE POLICY definer ON user_organizations FOR SELECT TO bedplate_definer USING (true);
 COMMENT ON POLICY definer ON user_organizations IS 'For keep_last_owner(), which takes the tenant from its row.';
-GRANT SELECT (id) ON tenants TO bedplate_definer;
 GRANT SELECT (tenant_id, id), UPDATE (id) ON organizations TO bedplate_definer;
 GRANT SELECT (tenant_id, organization_id, role) ON user_organizations TO bedplate_definer;
 SELECT give_to_definer('keep_last_owner()');
