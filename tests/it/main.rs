@@ -25,6 +25,7 @@ mod compose;
 mod diesel_cli;
 mod doctor;
 mod entitlements;
+mod exercise;
 mod failures;
 mod idea_status;
 mod ideas;

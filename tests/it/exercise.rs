@@ -1,0 +1,229 @@
+//! Every method of every repository, called with every filter and order: for `plans`, which looks at what they
+//! sent.
+
+use std::time::Duration;
+
+use bedplate::models::{
+    AgentOutput, AgentResultFilter, AgentResultStatus, AgentType, ApiKeyFilter, AuditFilter, AuditedEntity,
+    BusinessIdeaChanges, BusinessIdeaFilter, BusinessIdeaSort, BusinessIdeaStatus, Claim, EvaluationFilter,
+    EvaluationStatus, JsonField, NewApiKey, NewBusinessIdea, NewEntitlement, NewUser, OrganizationChanges,
+    OrganizationRole, PageRequest, UserChanges, UserFilter, UserStatus,
+};
+use bedplate::{Database, Result, TenantTx};
+use chrono::Utc;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::builders::{DESCRIPTION, PASSWORD, password_hash};
+use crate::support::{Home, organization, user};
+
+/// Calls every method of every repository, with every filter and order.
+pub async fn exercise(db: &Database, home: &Home) {
+    let hash = password_hash().await;
+    db.authenticate(&home.context, "owner@example.com", &PASSWORD.into()).await.unwrap();
+    db.tenant_tx("exercise", &home.context, async |tx| {
+        let page = async |n| -> Result<_> { Ok(PageRequest { limit: n, after: None }) };
+        tx.tenant().await?;
+        let users = tx.users();
+        let new = NewUser { email: "x@example.com", username: "x", name: "X", display_name: None, password_hash: hash };
+        let user = users.create(new).await?;
+        users.find_by_email("x@example.com").await?;
+        users.find_by_username("x").await?;
+        users.update(user.id, UserChanges { name: Some("Y"), ..UserChanges::default() }).await?;
+        users.set_password(user.id, hash).await?;
+        for status in [None, Some(UserStatus::Active)] {
+            let first = users.list(&UserFilter { status }, &page(1).await?).await?;
+            users.list(&UserFilter { status }, &PageRequest { limit: 1, after: first.next }).await?;
+        }
+        let ideas = tx.business_ideas();
+        let new = NewBusinessIdea { user_id: user.id, title: "Tea", description: DESCRIPTION };
+        let idea = ideas.create(new).await?;
+        let many = ideas.create_many(&[new; 6]).await?;
+        ideas.update(idea.id, 0, BusinessIdeaChanges { title: Some("T"), description: None }).await?;
+        ideas.update(idea.id, 1, BusinessIdeaChanges::default()).await?;
+        ideas.archive(many[0].id).await?;
+        ideas.delete(many[1].id).await?;
+        ideas.restore(many[1].id).await?;
+        ideas.delete(many[1].id).await?;
+        ideas.delete(many[0].id).await?;
+        ideas.statistics().await?;
+        for sort in [BusinessIdeaSort::Newest, BusinessIdeaSort::Oldest, BusinessIdeaSort::Title] {
+            for filter in [
+                BusinessIdeaFilter::default(),
+                BusinessIdeaFilter { deleted: true, ..BusinessIdeaFilter::default() },
+                BusinessIdeaFilter { search: Some("tea".into()), ..BusinessIdeaFilter::default() },
+            ] {
+                list_ideas(&tx, &filter, sort).await?;
+            }
+        }
+        let newest = BusinessIdeaSort::Newest;
+        list_ideas(&tx, &BusinessIdeaFilter { user_id: Some(user.id), ..BusinessIdeaFilter::default() }, newest)
+            .await?;
+        list_ideas(
+            &tx,
+            &BusinessIdeaFilter { status: Some(BusinessIdeaStatus::Draft), ..BusinessIdeaFilter::default() },
+            newest,
+        )
+        .await?;
+        let evaluations = tx.evaluations();
+        let mut open = Vec::new();
+        for idea in &many[2..5] {
+            open.push(ideas.submit(idea.id).await?);
+        }
+        evaluations.cancel(open[2].id, "not wanted").await?;
+        let claimed = evaluations.claim(Claim::new("worker").limit(2)).await?;
+        let (first, second) = (&claimed[0].1, &claimed[1].1);
+        evaluations.extend(first, Duration::from_mins(1)).await?;
+        let results = tx.agent_results();
+        let all = results.list_by_evaluation(first.evaluation_id).await?;
+        results.start(first, all[0].id, &json!({})).await?;
+        results.fail(first, all[0].id, "no answer").await?;
+        results.retry(first, all[0].id).await?;
+        for result in &all {
+            results.start(first, result.id, &json!({})).await?;
+            results.complete(first, result.id, &AgentOutput::default()).await?;
+        }
+        results.find(all[0].id).await?;
+        evaluations.complete(first).await?;
+        evaluations.fail(second, "no answer").await?;
+        evaluations.find(first.evaluation_id).await?;
+        ideas.reopen(claimed[0].0.business_idea_id).await?;
+        for filter in [
+            EvaluationFilter::default(),
+            EvaluationFilter { business_idea_id: Some(many[2].id), status: None },
+            EvaluationFilter { business_idea_id: None, status: Some(EvaluationStatus::Completed) },
+        ] {
+            let first = evaluations.list(&filter, &page(1).await?).await?;
+            evaluations.list(&filter, &PageRequest { limit: 1, after: first.next }).await?;
+        }
+        let by = AgentResultFilter::default;
+        for filter in [
+            by(),
+            AgentResultFilter { evaluation_id: Some(first.evaluation_id), ..by() },
+            AgentResultFilter { agent_type: Some(AgentType::MarketResearch), ..by() },
+            AgentResultFilter { status: Some(AgentResultStatus::Completed), ..by() },
+            AgentResultFilter { min_score: Some(1.0), ..by() },
+            AgentResultFilter { contains: Some((JsonField::Output, json!({}))), ..by() },
+        ] {
+            let first = results.list(&filter, &page(1).await?).await?;
+            results.list(&filter, &PageRequest { limit: 1, after: first.next }).await?;
+        }
+        users.delete(user.id).await.map(|_| ())
+    })
+    .await
+    .unwrap();
+    takes_over(db, home).await;
+    exercise_identity(db, home).await;
+    exercise_audit(db, home).await;
+}
+
+async fn exercise_identity(db: &Database, home: &Home) {
+    let ada = user(db, home, "ada").await;
+    let lab = organization(db, home, "lab").await.id;
+    let other = organization(db, home, "other").await.id;
+    let settings = json!({});
+    let changes = OrganizationChanges { settings: Some(&settings), ..OrganizationChanges::default() };
+    let key = db
+        .tenant_tx("exercise", &home.context, async |tx| {
+            let (organizations, memberships) = (tx.organizations(), tx.memberships());
+            organizations.find(lab).await?;
+            organizations.find_by_slug("lab").await?;
+            organizations.update(lab, changes).await?;
+            let first = organizations.list(&PageRequest::first(1)).await?;
+            organizations.list(&PageRequest { limit: 1, after: first.next }).await?;
+            memberships.add(lab, ada, OrganizationRole::Member).await?;
+            memberships.add(other, ada, OrganizationRole::Member).await?;
+            memberships.find(lab, ada).await?;
+            memberships.set_role(lab, ada, OrganizationRole::Admin).await?;
+            memberships.transfer_ownership(lab, home.user, ada).await?;
+            let first = memberships.list_members(lab, &PageRequest::first(1)).await?;
+            memberships.list_members(lab, &PageRequest { limit: 1, after: first.next }).await?;
+            let first = memberships.list_organizations(ada, &PageRequest::first(1)).await?;
+            memberships.list_organizations(ada, &PageRequest { limit: 1, after: first.next }).await?;
+            memberships.remove(lab, home.user).await?;
+            tx.roles().grant(ada, "trader").await?;
+            tx.roles().has(ada, "trader").await?;
+            tx.roles().list(ada).await?;
+            tx.roles().list_users("trader").await?;
+            tx.roles().revoke(ada, "trader").await?;
+            tx.entitlements().set(ada, &NewEntitlement::default()).await?;
+            tx.entitlements().find(ada).await?;
+            tx.entitlements().delete(ada).await?;
+            let new =
+                NewApiKey { user_id: ada, organization_id: Some(lab), name: "Key", scopes: &[], expires_at: None };
+            let keys = tx.api_keys();
+            let (key, _) = keys.create(new).await?;
+            keys.find(key.id).await?;
+            keys.rotate(key.id, Duration::ZERO).await?;
+            for filter in [
+                ApiKeyFilter::default(),
+                ApiKeyFilter { organization_id: Some(lab), user_id: None },
+                ApiKeyFilter { organization_id: None, user_id: Some(ada) },
+            ] {
+                let first = keys.list(&filter, &PageRequest::first(1)).await?;
+                keys.list(&filter, &PageRequest { limit: 1, after: first.next }).await?;
+            }
+            keys.revoke(key.id).await?;
+            let (_, valid) = keys.create(new).await?;
+            for _ in 0..2 {
+                tx.idempotent("key", &1, async { Ok(()) }).await?;
+            }
+            organizations.delete(other).await?;
+            Ok(valid)
+        })
+        .await
+        .unwrap();
+    // The use is written by a task that needs the only connection: the next transaction comes after it.
+    db.authenticate_key(&key.reveal()).await.unwrap();
+}
+
+async fn exercise_audit(db: &Database, home: &Home) {
+    db.tenant_tx("exercise", &home.context.clone().correlation(Uuid::now_v7()), async |tx| {
+        let audit = tx.audit();
+        let entity: AuditedEntity = home.user.into();
+        audit.record("users.looked_at", entity.clone(), &json!({})).await?;
+        audit.as_of(entity.clone(), Utc::now()).await?;
+        let all = AuditFilter::default;
+        for filter in [
+            all(),
+            AuditFilter { entity: Some(entity), ..all() },
+            AuditFilter { user_id: Some(home.user), ..all() },
+            AuditFilter { correlation_id: Some(Uuid::now_v7()), ..all() },
+            AuditFilter { from: Some(Utc::now()), until: Some(Utc::now()), ..all() },
+        ] {
+            let first = audit.list(&filter, &PageRequest::first(1)).await?;
+            audit.list(&filter, &PageRequest { limit: 1, after: first.next }).await?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn list_ideas(tx: &TenantTx, filter: &BusinessIdeaFilter, sort: BusinessIdeaSort) -> Result<()> {
+    let first = tx.business_ideas().list(filter, sort, &PageRequest::first(1)).await?;
+    if first.next.is_some() {
+        tx.business_ideas().list(filter, sort, &PageRequest { limit: 1, after: first.next }).await?;
+    }
+    Ok(())
+}
+
+/// A lease of a millisecond runs out between two transactions.
+async fn takes_over(db: &Database, home: &Home) {
+    db.tenant_tx("take over", &home.context, async |tx| {
+        let new = NewBusinessIdea { user_id: home.user, title: "Tea", description: DESCRIPTION };
+        let idea = tx.business_ideas().create(new).await?;
+        tx.business_ideas().submit(idea.id).await?;
+        tx.evaluations().claim(Claim::new("first").lease(Duration::from_millis(1))).await
+    })
+    .await
+    .unwrap();
+    let taken = async || {
+        db.tenant_tx("take over", &home.context, async |tx| tx.evaluations().claim(Claim::new("second")).await)
+            .await
+            .unwrap()
+    };
+    while taken().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
