@@ -65,12 +65,11 @@ struct Answer {
 
 /// The names of all checks.
 pub fn checks() -> impl Iterator<Item = &'static str> {
-    all().map(|check| check.name)
+    of_the_owner().chain(operations::OF_THE_APPLICATION).map(|check| check.name)
 }
 
-fn all() -> impl Iterator<Item = &'static Check> {
-    let owner = [isolation::CHECKS, grants::CHECKS, schema_rules::CHECKS, indexes::CHECKS, operations::CHECKS];
-    owner.into_iter().flatten().chain(operations::OF_THE_APPLICATION)
+fn of_the_owner() -> impl Iterator<Item = &'static Check> {
+    [isolation::CHECKS, grants::CHECKS, schema_rules::CHECKS, indexes::CHECKS, operations::CHECKS].into_iter().flatten()
 }
 
 /// Asks everything, with the owner's login and, for what concerns a session, with the application's.
@@ -87,12 +86,11 @@ pub async fn examine(config: &Config) -> Result<Vec<Finding>> {
         return Err(Error::configuration("the database has no migrations: run `bedplate migrate`"));
     }
     let mut findings = Vec::new();
-    let application = operations::OF_THE_APPLICATION;
-    for check in all().filter(|check| !application.iter().any(|other| other.name == check.name)) {
+    for check in of_the_owner() {
         findings.append(&mut ask(&mut owner, check, &logins).await?);
     }
     let mut app = connect(config.url()).await?;
-    for check in application {
+    for check in operations::OF_THE_APPLICATION {
         findings.append(&mut ask(&mut app, check, &logins).await?);
     }
     Ok(findings)
