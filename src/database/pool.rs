@@ -37,7 +37,7 @@ pub async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection> {
         .map_err(|error| Error::Unavailable { message: error.to_string() })
 }
 
-fn not_connected(error: &tokio_postgres::Error, url: &DatabaseUrl) -> Error {
+pub(crate) fn not_connected(error: &tokio_postgres::Error, url: &DatabaseUrl) -> Error {
     const REFUSED: [SqlState; 4] = [
         SqlState::INVALID_PASSWORD,
         SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
