@@ -186,7 +186,7 @@ async fn a_migration_that_fails_is_one_line(#[future(awt)] empty_db: DatabaseUrl
     let said = error(&run, 1);
     assert_eq!(
         said,
-        "error: migration 2026-01-01-000000_bad failed: division by zero; mend it and run `bedplate migrate` again"
+        "error: migration 2026-01-01-000000_bad failed: up.sql line 2, statement 2 of 2 (SELECT 1 / 0): division by zero; mend it and run `bedplate migrate` again"
     );
     assert_eq!(
         number(&mut connection(&empty_db).await, "SELECT count(*) FROM pg_class WHERE relname = 'half'").await,

@@ -32,6 +32,8 @@ mod ideas;
 mod identity_races;
 mod isolation;
 mod maintain;
+mod migrate_faults;
+mod migrate_statements;
 mod migrations;
 mod organizations;
 mod plans;

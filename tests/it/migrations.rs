@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use bedplate::DatabaseUrl;
 use bedplate::database::DatabaseName;
 use bedplate::database::migrate::{self, Direction, Event, MigrationState, Source};
-use bedplate::{DatabaseUrl, Error};
 use futures_util::future::join_all;
 use rstest::rstest;
 
-use crate::support::{connection, empty_db, execute, number, texts};
+use crate::support::{Folder, connection, empty_db, number, texts};
 
 /// Everything in the schema that a migration can make, as lines: names, types, defaults, constraints, indexes,
 /// policies, grants, comments, functions, triggers.
@@ -84,12 +84,12 @@ fn copy(from: &Path, to: &Path) {
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_fails_leaves_nothing_and_says_why(#[future(awt)] empty_db: DatabaseUrl) {
-    let folder = folder(&[
+    let folder = Folder::new(&[
         ("2026-01-01-000000_good", "CREATE TABLE good (id int)", "DROP TABLE good"),
         ("2026-01-02-000000_bad", "CREATE TABLE half (id int); CREATE TABLE good (id int)", "DROP TABLE half"),
         ("2026-01-03-000000_later", "CREATE TABLE later (id int)", "DROP TABLE later"),
     ]);
-    let source = Source::Directory(folder.path().into());
+    let source = folder.source();
     let error = migrate::run(&empty_db, &source, Direction::Up, |_| {}).await.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -102,30 +102,6 @@ async fn a_migration_that_fails_leaves_nothing_and_says_why(#[future(awt)] empty
     assert_eq!(tables, ["good"]);
     let states: Vec<_> = migrate::status(&empty_db, &source).await.unwrap().into_iter().map(|m| m.state).collect();
     assert_eq!(states, [MigrationState::Applied, MigrationState::Pending, MigrationState::Pending]);
-}
-
-#[rstest]
-#[tokio::test(flavor = "multi_thread")]
-async fn an_applied_migration_without_files_is_told_and_not_reverted(#[future(awt)] empty_db: DatabaseUrl) {
-    let both = folder(&[
-        ("2026-01-01-000000_one", "CREATE TABLE one (id int)", "DROP TABLE one"),
-        ("2026-01-02-000000_two", "CREATE TABLE two (id int)", "DROP TABLE two"),
-    ]);
-    migrate::run(&empty_db, &Source::Directory(both.path().into()), Direction::Up, |_| {}).await.unwrap();
-    std::fs::remove_dir_all(both.path().join("2026-01-02-000000_two")).unwrap();
-    let source = Source::Directory(both.path().into());
-    let status = migrate::status(&empty_db, &source).await.unwrap();
-    assert_eq!(
-        status.iter().map(|m| (m.name.as_str(), m.state)).collect::<Vec<_>>(),
-        [("2026-01-01-000000_one", MigrationState::Applied), ("20260102000000", MigrationState::Missing),]
-    );
-    let error = migrate::run(&empty_db, &source, Direction::Down { count: 1 }, |_| {}).await.unwrap_err();
-    assert!(
-        matches!(&error, Error::Configuration { message } if message.starts_with("20260102000000 is applied")),
-        "{error:?}"
-    );
-    let nowhere = Source::Directory(both.path().join("nowhere"));
-    assert!(matches!(migrate::status(&empty_db, &nowhere).await, Err(Error::Configuration { .. })));
 }
 
 /// 1. Six runners start together on an empty database.
@@ -151,28 +127,4 @@ async fn runners_side_by_side_apply_each_migration_once(#[future(awt)] empty_db:
     let recorded = number(&mut owner, "SELECT count(*) FROM __diesel_schema_migrations").await;
     assert_eq!(applied.iter().filter(|count| **count > 0).count(), 1, "{applied:?}");
     assert_eq!(i64::try_from(applied.iter().sum::<usize>()).unwrap(), recorded);
-}
-
-/// What the diesel CLI applied is known here: both use Diesel's table.
-#[rstest]
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_diesels_table_is_applied(#[future(awt)] empty_db: DatabaseUrl) {
-    let one = folder(&[("2026-01-01-000000_one", "CREATE TABLE one (id int)", "DROP TABLE one")]);
-    let source = Source::Directory(one.path().into());
-    assert_eq!(migrate::status(&empty_db, &source).await.unwrap()[0].state, MigrationState::Pending);
-    let mut owner = connection(&empty_db).await;
-    execute(&mut owner, "INSERT INTO __diesel_schema_migrations (version) VALUES ('20260101000000')").await;
-    assert_eq!(migrate::status(&empty_db, &source).await.unwrap()[0].state, MigrationState::Applied);
-}
-
-fn folder(migrations: &[(&str, &str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    for (name, up, down) in migrations {
-        let path = folder.path().join(name);
-        std::fs::create_dir(&path).unwrap();
-        std::fs::write(path.join("up.sql"), up).unwrap();
-        std::fs::write(path.join("down.sql"), down).unwrap();
-        std::fs::write(path.join("metadata.toml"), "run_in_transaction = true\n").unwrap();
-    }
-    folder
 }
