@@ -23,8 +23,8 @@ use crate::database::{Config, Environment};
 use crate::error::{Error, Result};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused; 4 the database cannot be reached; 5 the doctor
-found something.
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused; 4 the database cannot be reached; 5 looked, and found \
+something: doctor, migrate lint and verify, schema docs --check.
 The environment and `.env` name the database (see .env.example); where they name none, `bedplate up` runs a \
 private PostgreSQL with its data in .bedplate/.";
 

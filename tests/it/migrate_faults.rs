@@ -214,9 +214,10 @@ async fn a_wrong_url_is_told(
     let here = here.split_once('@').unwrap().1;
     let url = if url.ends_with('@') { format!("{url}{here}") } else { url.to_owned() };
     let error = folder.up(&url.parse().unwrap()).await.unwrap_err();
-    match unreachable {
-        true => assert!(matches!(error, Error::Unavailable { .. }), "{error:?}"),
-        false => assert!(matches!(error, Error::Configuration { .. }), "{error:?}"),
+    if unreachable {
+        assert!(matches!(error, Error::Unavailable { .. }), "{error:?}")
+    } else {
+        assert!(matches!(error, Error::Configuration { .. }), "{error:?}")
     }
     assert!(!error.to_string().contains("wrong@"), "{error}");
 }
