@@ -53,7 +53,9 @@ pub(super) async fn run(args: &Args) -> Result<()> {
         println!("{}", serde_json::json!({ "files": files.len(), key: paths }));
     } else {
         let said = if docs.check { "not fresh" } else { "written" };
-        paths.iter().for_each(|path| println!("{path}: {said}"));
+        for path in &paths {
+            println!("{path}: {said}");
+        }
         if paths.is_empty() {
             println!("{} files, all fresh.", files.len());
         }

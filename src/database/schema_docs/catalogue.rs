@@ -16,20 +16,27 @@ pub struct Schema {
 }
 
 /// A table with all that hangs on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "they are what their types say")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
+    /// Its name.
     pub name: String,
+    /// What it holds.
     pub comment: String,
     /// How rows are protected: `forced`, `enabled` or `off`.
     pub row_security: String,
     /// For example `RANGE (created_at), one a month`.
     pub partitioned_by: Option<String>,
+    /// In their order.
     pub columns: Vec<Column>,
+    /// Keys first, then what is checked.
     pub constraints: Vec<Constraint>,
+    /// Those of keys too.
     pub indexes: Vec<Index>,
+    /// Of row-level security.
     pub policies: Vec<Policy>,
+    /// The owner's first.
     pub grants: Vec<Grant>,
+    /// Without those of foreign keys.
     pub triggers: Vec<Trigger>,
 }
 
@@ -54,11 +61,9 @@ impl Table {
     /// Whether these columns are a whole key, so that at most one row has their values.
     #[must_use]
     pub fn is_key(&self, columns: &[String]) -> bool {
-        let mut keys = self.constraints.iter().filter(|c| c.kind != ConstraintKind::Foreign && !c.columns.is_empty());
-        keys.any(|key| {
-            matches!(key.kind, ConstraintKind::Primary | ConstraintKind::Unique)
-                && key.columns.iter().all(|column| columns.contains(column))
-        })
+        let is_key = |c: &&Constraint| matches!(c.kind, ConstraintKind::Primary | ConstraintKind::Unique);
+        let mut keys = self.constraints.iter().filter(is_key);
+        keys.any(|key| key.columns.iter().all(|column| columns.contains(column)))
     }
 
     /// A column by its name.
@@ -92,10 +97,12 @@ pub struct Column {
 
 /// What a constraint is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "they are what their names say")]
 pub enum ConstraintKind {
+    /// The primary key.
     Primary,
+    /// A unique key.
     Unique,
+    /// A foreign key.
     Foreign,
     /// CHECK, or an exclusion.
     Check,

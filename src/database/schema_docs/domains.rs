@@ -20,7 +20,7 @@ const DOMAINS: [Domain; 9] = [
     Domain { name: "messages", colour: "#db2777", tables: &["outbox_events", "processed_events", "idempotency_keys"] },
     Domain { name: "trading", colour: "#0891b2", tables: &["rfqs", "rfq_quotes"] },
     Domain { name: "market data", colour: "#65a30d", tables: &["venues", "instruments", "price_ticks"] },
-    Domain { name: "audit", colour: "#64748b", tables: &["audit_log"] },
+    Domain { name: "audit", colour: "#78879c", tables: &["audit_log"] },
 ];
 
 const OTHER: Domain = Domain { name: "other", colour: "#9ca3af", tables: &[] };

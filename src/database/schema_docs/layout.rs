@@ -183,7 +183,7 @@ pub(super) fn type_label(column: &super::catalogue::Column) -> String {
     format!("{}{}", column.data_type, if column.nullable { "?" } else { "" })
 }
 
-/// How wide a text is at most: DejaVu Sans is the widest of the fonts that a browser takes for `sans-serif`.
+/// How wide a text is at most: `DejaVu Sans` is the widest of the fonts that a browser takes for `sans-serif`.
 pub(super) fn text_width(text: &str, size: usize) -> usize {
     let thousandths: usize = text
         .chars()
@@ -203,35 +203,32 @@ pub(super) fn text_width(text: &str, size: usize) -> usize {
 /// How many boxes each column gets: they stay in order, the columns become about equally high, and a domain is split
 /// only where that makes a great difference. The sum of the squares of heights is the least when they are equal.
 fn columns(boxes: &[TableBox<'_>]) -> Vec<usize> {
-    let most = boxes.len().clamp(1, MOST_COLUMNS);
-    let same = |n: usize| n > 0 && n < boxes.len() && boxes[n - 1].domain.name == boxes[n].domain.name;
-    let height = |from: usize, to: usize| -> usize {
-        let each = |n: usize| boxes[n].rect.height + if n > from && same(n) { GAP } else { PANEL_HEAD + 4 * GRID };
-        (from..to).map(each).sum()
-    };
-    // For the first so many boxes: the least cost with up to so many columns, and their counts.
-    let mut best = vec![Some((0, Vec::new()))];
-    best.resize(boxes.len() + 1, None);
-    let mut least: Option<(usize, Vec<usize>)> = None;
-    for _ in 0..most {
-        let mut next: Vec<Option<(usize, Vec<usize>)>> = vec![None; boxes.len() + 1];
-        for from in 0..boxes.len() {
-            let Some((cost, counts)) = &best[from] else { continue };
-            for to in from + 1..=boxes.len() {
-                let cost = cost + height(from, to).pow(2) + if same(to) { SPLIT } else { 0 };
-                if next[to].as_ref().is_none_or(|(known, _)| cost < *known) {
-                    next[to] = Some((cost, [counts.as_slice(), &[to - from]].concat()));
-                }
-            }
-        }
-        best = next;
-        if let Some(all) = &best[boxes.len()]
-            && least.as_ref().is_none_or(|known| all.0 < known.0)
-        {
-            least = Some(all.clone());
-        }
+    cheapest_columns(boxes, MOST_COLUMNS).map(|(_, counts)| counts).unwrap_or_default()
+}
+
+/// Tries every count for the first column: there are few columns, and some dozens of tables at most.
+fn cheapest_columns(boxes: &[TableBox<'_>], most: usize) -> Option<(usize, Vec<usize>)> {
+    if boxes.is_empty() || most == 0 {
+        return boxes.is_empty().then(|| (0, Vec::new()));
     }
-    least.map(|(_, counts)| counts).unwrap_or_default()
+    let tries = (1..=boxes.len()).filter_map(|count| {
+        let (first, others) = boxes.split_at(count);
+        let is_split = others.first().is_some_and(|next| first.last().is_some_and(|last| same_domain(last, next)));
+        let (rest, counts) = cheapest_columns(others, most - 1)?;
+        let cost = height(first).pow(2) + if is_split { SPLIT } else { 0 } + rest;
+        Some((cost, [&[count], counts.as_slice()].concat()))
+    });
+    tries.min_by_key(|(cost, _)| *cost)
+}
+
+fn same_domain(a: &TableBox<'_>, b: &TableBox<'_>) -> bool {
+    a.domain.name == b.domain.name
+}
+
+fn height(column: &[TableBox<'_>]) -> usize {
+    let boxes: usize = column.iter().map(|table| table.rect.height).sum();
+    let gaps = column.windows(2).map(|pair| if same_domain(&pair[0], &pair[1]) { GAP } else { 2 * PANEL_HEAD });
+    boxes + PANEL_HEAD + gaps.sum::<usize>()
 }
 
 /// One panel for the pieces of a domain in several columns, where nothing of another domain is between.

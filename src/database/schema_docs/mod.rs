@@ -24,6 +24,8 @@ mod mermaid;
 mod read;
 mod route;
 mod svg;
+#[cfg(test)]
+mod tests;
 
 pub use catalogue::{Column, Constraint, ConstraintKind, Function, Grant, Index, Policy, Schema, Table, Trigger};
 pub use domains::domain;

@@ -125,19 +125,14 @@ fn bar((x, y): (usize, usize), right: bool) -> String {
 
 /// The path through these corners, each made round.
 fn rounded(points: &[(usize, usize)]) -> String {
-    let mut path = String::new();
-    for (n, (x, y)) in points.iter().enumerate() {
-        let (before, after) = (n.checked_sub(1).and_then(|n| points.get(n)), points.get(n + 1));
-        match (before, after) {
-            (None, _) => path.push_str(&format!("M{x} {y}")),
-            (_, None) => path.push_str(&format!("L{x} {y}")),
-            (Some(before), Some(after)) => {
-                let (a, b) = (towards((*x, *y), *before), towards((*x, *y), *after));
-                path.push_str(&format!("L{} {}Q{x} {y} {} {}", a.0, a.1, b.0, b.1));
-            }
-        }
-    }
-    path
+    let corner = |points: &[(usize, usize)]| {
+        let (x, y) = points[1];
+        let (a, b) = (towards(points[1], points[0]), towards(points[1], points[2]));
+        format!("L{} {}Q{x} {y} {} {}", a.0, a.1, b.0, b.1)
+    };
+    let end = |letter: char, point: Option<&(usize, usize)>| point.map(|(x, y)| format!("{letter}{x} {y}"));
+    let corners = points.windows(3).map(corner);
+    end('M', points.first()).into_iter().chain(corners).chain(end('L', points.last())).collect()
 }
 
 /// A point on the way to another, at most [`ROUND`] and half the way off.
@@ -167,24 +162,22 @@ fn table_box(table: &TableBox<'_>, detail: Detail) -> String {
     for (n, column) in table.rows.iter().filter_map(|n| table.table.columns.get(*n)).enumerate() {
         let line = y + HEAD + n * ROW + 12;
         let (primary, foreign) = (table.table.is_primary(&column.name), table.table.is_foreign(&column.name));
-        let mut row = format!("<g><title>{}</title>", text(&column.comment));
-        if primary {
-            row.push_str(&format!("<text class=\"key\" x=\"{}\" y=\"{line}\">PK</text>", x + PADDING));
-        }
-        if foreign {
-            row.push_str(&format!("<text class=\"key foreign\" x=\"{}\" y=\"{line}\">FK</text>", x + PADDING + 14));
-        }
+        let mark =
+            |class: &str, x: usize, mark: &str| format!("<text class=\"{class}\" x=\"{x}\" y=\"{line}\">{mark}</text>");
+        let data_type = || {
+            let (right, label) = (x + width - PADDING, type_label(column));
+            format!("<text class=\"type\" x=\"{right}\" y=\"{line}\" text-anchor=\"end\">{}</text>", text(&label))
+        };
         let class = if primary { " class=\"primary\"" } else { "" };
-        row.push_str(&format!("<text{class} x=\"{}\" y=\"{line}\">{}</text>", x + NAME, text(&column.name)));
-        if detail == Detail::Columns {
-            row.push_str(&format!(
-                "<text class=\"type\" x=\"{}\" y=\"{line}\" text-anchor=\"end\">{}</text>",
-                x + width - PADDING,
-                text(&type_label(column))
-            ));
-        }
-        row.push_str("</g>");
-        svg.push(row);
+        let row = [
+            format!("<g><title>{}</title>", text(&column.comment)),
+            if primary { mark("key", x + PADDING, "PK") } else { String::new() },
+            if foreign { mark("key foreign", x + PADDING + 14, "FK") } else { String::new() },
+            format!("<text{class} x=\"{}\" y=\"{line}\">{}</text>", x + NAME, text(&column.name)),
+            if detail == Detail::Columns { data_type() } else { String::new() },
+            "</g>".into(),
+        ];
+        svg.push(row.concat());
     }
     svg.push("</g>".into());
     svg.join("\n")
