@@ -51,7 +51,7 @@ const CONSTRAINTS: &str = "SELECT relname AS of, conname AS name, contype::text 
 
 const INDEXES: &str = "SELECT tables.relname AS of, i.relname AS name,
            CASE WHEN indisprimary THEN 'primary key' WHEN indisunique THEN 'unique' ELSE '' END AS kind,
-           substring(pg_get_indexdef(indexrelid) FROM ' USING (.*)$') AS on,
+           coalesce(substring(pg_get_indexdef(indexrelid) FROM ' USING (.*)$'), '') AS on,
            coalesce(obj_description(indexrelid, 'pg_class'), '') AS comment
       FROM tables JOIN pg_index ON indrelid = tables.oid JOIN pg_class AS i ON i.oid = indexrelid
      ORDER BY tables.relname, indisprimary DESC, indisunique DESC, i.relname COLLATE \"C\"";
@@ -82,7 +82,7 @@ const GRANTS: &str = ", granted AS (
      ORDER BY relname, grantee = 0, grantee <> relowner, grantee::regrole::text COLLATE \"C\"";
 
 const TRIGGERS: &str = "SELECT relname AS of, tgname AS name, tgfoid::regproc::text AS function,
-           substring(pg_get_triggerdef(t.oid) FROM 'TRIGGER \\S+ (.*?) ON ') AS when,
+           coalesce(substring(pg_get_triggerdef(t.oid) FROM 'TRIGGER (?:\"[^\"]*\"|\\S+) (.*?) ON '), '') AS when,
            coalesce(obj_description(tgfoid, 'pg_proc'), '') AS comment
       FROM tables JOIN pg_trigger AS t ON tgrelid = tables.oid
      WHERE NOT tgisinternal ORDER BY relname, tgname COLLATE \"C\"";
