@@ -36,8 +36,8 @@ const PANEL_EDGE: usize = 12;
 const TOP: usize = 8 * GRID;
 /// Never more columns: at the width of a page they could not be read.
 const MOST_COLUMNS: usize = 4;
-/// How much higher columns may be (squared, in pixels) to keep a domain in one.
-const SPLIT: usize = 400 * 400;
+/// A column may be higher to keep a domain in one: by about the tenth part of all boxes, one above the other.
+const SPLIT: usize = 10;
 
 /// A rectangle; the origin is the picture's upper left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,19 +203,19 @@ pub(super) fn text_width(text: &str, size: usize) -> usize {
 /// How many boxes each column gets: they stay in order, the columns become about equally high, and a domain is split
 /// only where that makes a great difference. The sum of the squares of heights is the least when they are equal.
 fn columns(boxes: &[TableBox<'_>]) -> Vec<usize> {
-    cheapest_columns(boxes, MOST_COLUMNS).map(|(_, counts)| counts).unwrap_or_default()
+    cheapest_columns(boxes, MOST_COLUMNS, (height(boxes) / SPLIT).pow(2)).map(|(_, counts)| counts).unwrap_or_default()
 }
 
 /// Tries every count for the first column: there are few columns, and some dozens of tables at most.
-fn cheapest_columns(boxes: &[TableBox<'_>], most: usize) -> Option<(usize, Vec<usize>)> {
+fn cheapest_columns(boxes: &[TableBox<'_>], most: usize, split: usize) -> Option<(usize, Vec<usize>)> {
     if boxes.is_empty() || most == 0 {
         return boxes.is_empty().then(|| (0, Vec::new()));
     }
     let tries = (1..=boxes.len()).filter_map(|count| {
         let (first, others) = boxes.split_at(count);
         let is_split = others.first().is_some_and(|next| first.last().is_some_and(|last| same_domain(last, next)));
-        let (rest, counts) = cheapest_columns(others, most - 1)?;
-        let cost = height(first).pow(2) + if is_split { SPLIT } else { 0 } + rest;
+        let (rest, counts) = cheapest_columns(others, most - 1, split)?;
+        let cost = height(first).pow(2) + if is_split { split } else { 0 } + rest;
         Some((cost, [&[count], counts.as_slice()].concat()))
     });
     tries.min_by_key(|(cost, _)| *cost)
