@@ -61,7 +61,7 @@ impl Progress {
     /// Something starts.
     pub(super) fn step(&self, message: &str) {
         if let Some(bar) = &self.spinner {
-            bar.set_message(format!("{}{message}", self.prefix))
+            bar.set_message(format!("{}{message}", self.prefix));
         } else {
             eprintln!("{}{message} …", self.prefix);
             *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

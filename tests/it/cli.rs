@@ -10,7 +10,7 @@ use crate::support::server::server;
 use crate::support::{connection, empty_db, execute, number};
 
 /// `bedplate` with exactly these variables, in this folder.
-fn bedplate(folder: &Path, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
+pub fn bedplate(folder: &Path, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
     command(env!("CARGO_BIN_EXE_bedplate"), folder, vars, arguments)
 }
 
@@ -22,12 +22,12 @@ fn command(program: &str, folder: &Path, vars: &[(&str, &str)], arguments: &[&st
     command.current_dir(folder).args(arguments).envs(vars.iter().copied()).output().unwrap()
 }
 
-fn out(output: &Output) -> String {
+pub fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// One line on standard error beginning with `error: `, and nothing like a backtrace.
-fn error(output: &Output, code: i32) -> String {
+pub fn error(output: &Output, code: i32) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!((output.status.code(), lines.len()), (Some(code), 1), "{said}");

@@ -43,6 +43,7 @@ mod prepared;
 mod private_server;
 mod quoting;
 mod races;
+mod schema_docs;
 mod seeds;
 #[cfg(feature = "tower-sessions")]
 mod session_http;

@@ -84,7 +84,9 @@ pub(super) async fn verify(targets: &[Target], scratch: &Scratch, what: &What, j
     if json {
         print_json(done, |verification| serde_json::json!(verification));
     } else {
-        done.iter().for_each(|(name, verification)| show(name, verification));
+        for (name, verification) in &done {
+            show(name, verification);
+        }
     }
     if count == 0 {
         Ok(())
