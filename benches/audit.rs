@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bedplate::database::DatabaseName;
 use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::database::private_server::PrivateServer;
 use bedplate::models::{NewTenant, NewUser, PasswordHash, TenantType, UserChanges, UserId};
@@ -75,7 +76,7 @@ async fn measure(server: &PrivateServer) -> Result<(), Error> {
 async fn side(owner: &DatabaseUrl, app: &DatabaseUrl, name: &str) -> Result<Side, Error> {
     bedplate::database::connect(owner).await?.batch_execute(&format!("CREATE DATABASE {name}")).await?;
     let url = owner.with_database(name)?;
-    migrate::run(&url, &Source::Embedded, Direction::Up, |_| {}).await?;
+    migrate::run(&url, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await?;
     let mut config = Config::new(url, Environment::Development);
     config.app_url = Some(app.with_database(name)?);
     config.pool.max_size = 16;

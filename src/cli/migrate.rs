@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use super::config;
 use super::ui::{Progress, table};
+use crate::database::DatabaseName;
 use crate::database::DatabaseUrl;
 use crate::database::migrate::{self, Direction, MigrationState, Source};
 use crate::error::Result;
@@ -55,7 +56,7 @@ enum Command {
 }
 
 pub(super) async fn run(args: Args) -> Result<()> {
-    let source = args.dir.as_ref().map_or(Source::Embedded, |path| Source::Directory(path.clone()));
+    let source = args.dir.as_ref().map_or(Source::Embedded(DatabaseName::Main), |path| Source::Directory(path.clone()));
     let direction = match args.command.unwrap_or(Command::Up) {
         Command::Create { name } => {
             let path = migrate::create(args.dir.as_deref().unwrap_or(Path::new(MAIN)), &name)?;

@@ -3,7 +3,7 @@
 use super::ui::Progress;
 use super::{config, sets, status};
 use crate::database::migrate::{self, Direction, Source};
-use crate::database::{Environment, reset, seed, status as database_status};
+use crate::database::{DatabaseName, Environment, reset, seed, status as database_status};
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,10 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     let ended = async {
         reset::drop_everything(&config.owner_url).await?;
         let shown = progress.clone();
-        migrate::run(&config.owner_url, &Source::Embedded, Direction::Up, move |event| shown.migration(event)).await?;
+        migrate::run(&config.owner_url, &Source::Embedded(DatabaseName::Main), Direction::Up, move |event| {
+            shown.migration(event);
+        })
+        .await?;
         progress.seeds(&seed::load(&config.owner_url, config.environment, &sets(config.environment)).await?);
         database_status::read(&config.owner_url).await
     }

@@ -2,6 +2,7 @@
 
 use super::ui::Progress;
 use super::{config, private_server, sets, status};
+use crate::database::DatabaseName;
 use crate::database::migrate::{self, Direction, Source};
 use crate::database::private_server::Started;
 use crate::database::seed::{self, Outcome};
@@ -30,8 +31,10 @@ async fn bring_up(progress: &Progress) -> Result<()> {
     let config = config()?;
     progress.step("looking for pending migrations");
     let shown = progress.clone();
-    let applied =
-        migrate::run(&config.owner_url, &Source::Embedded, Direction::Up, move |event| shown.migration(event)).await?;
+    let applied = migrate::run(&config.owner_url, &Source::Embedded(DatabaseName::Main), Direction::Up, move |event| {
+        shown.migration(event);
+    })
+    .await?;
     progress.step("loading seeds");
     let seeded = seed::load(&config.owner_url, config.environment, &sets(config.environment)).await?;
     progress.seeds(&seeded);

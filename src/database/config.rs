@@ -2,9 +2,10 @@
 //!
 //! Always holds: a password is in no `Debug`, no error and no log.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::name::DatabaseName;
 use super::private_server::PrivateServer;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
@@ -44,12 +45,25 @@ pub struct Config {
     pub owner_url: DatabaseUrl,
     /// The application's login (`APP_DATABASE_URL`).
     pub app_url: Option<DatabaseUrl>,
+    /// The databases beside `main` that are somewhere else than their default: see [`Config::for_database`].
+    pub elsewhere: BTreeMap<DatabaseName, Logins>,
+    /// The databases that this deployment has (`BEDPLATE_DATABASES`): by default all.
+    pub databases: Vec<DatabaseName>,
     /// Where this runs.
     pub environment: Environment,
     /// The pool's limits.
     pub pool: PoolConfig,
     /// A statement is cancelled after this time.
     pub statement_timeout: Duration,
+}
+
+/// The URLs of one database: its owner's (`RFQ_DATABASE_URL`) and its application's (`RFQ_APP_DATABASE_URL`).
+#[derive(Debug, Clone)]
+pub struct Logins {
+    /// The login that owns the tables.
+    pub owner: DatabaseUrl,
+    /// The application's.
+    pub app: Option<DatabaseUrl>,
 }
 
 impl Config {
@@ -64,7 +78,33 @@ impl Config {
             idle_timeout: Duration::from_mins(10),
             max_lifetime: Duration::from_mins(30),
         };
-        Self { owner_url, app_url: None, environment, pool, statement_timeout: Duration::from_secs(30) }
+        Self {
+            owner_url,
+            app_url: None,
+            elsewhere: BTreeMap::new(),
+            databases: DatabaseName::ALL.to_vec(),
+            environment,
+            pool,
+            statement_timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// The same for another database. Where no URL of its own is set (`RFQ_DATABASE_URL`), it is beside `main`:
+    /// same server, same logins, named `<main>_rfq`.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a URL whose database cannot be replaced.
+    pub fn for_database(&self, name: DatabaseName) -> Result<Self> {
+        let logins = match (name, self.elsewhere.get(&name)) {
+            (DatabaseName::Main, _) => return Ok(self.clone()),
+            (_, Some(logins)) => logins.clone(),
+            (_, None) => {
+                let beside = format!("{}_{name}", self.owner_url.database());
+                let app = self.app_url.as_ref().map(|app| app.with_database(&beside)).transpose()?;
+                Logins { owner: self.owner_url.with_database(&beside)?, app }
+            }
+        };
+        Ok(Self { owner_url: logins.owner, app_url: logins.app, ..self.clone() })
     }
 
     /// Reads the environment's variables (`.env.example` lists them). Where none names a database, the
@@ -90,6 +130,16 @@ impl Config {
         };
         let mut config = Self::new(owner_url, environment(vars)?);
         config.app_url = app_url;
+        for name in DatabaseName::ALL.iter().filter(|name| **name != DatabaseName::Main) {
+            let prefix = name.as_str().to_uppercase();
+            if let Some(owner) = named_url(vars, &format!("{prefix}_DATABASE_URL"))? {
+                let app = named_url(vars, &format!("{prefix}_APP_DATABASE_URL"))?;
+                config.elsewhere.insert(*name, Logins { owner, app });
+            }
+        }
+        if let Some(databases) = databases(vars)? {
+            config.databases = databases;
+        }
         if let Some(size) = number(vars, "BEDPLATE_POOL_SIZE")? {
             config.pool.max_size = u32::try_from(size).ok().filter(|size| *size > 0).ok_or_else(|| {
                 Error::configuration("BEDPLATE_POOL_SIZE is out of range: write a number from 1 to a few hundred")
@@ -135,6 +185,21 @@ pub(crate) fn environment(vars: &HashMap<String, String>) -> Result<Environment>
     text.parse().map_err(|_| {
         Error::configuration(format!("BEDPLATE_ENV is {text:?}: write development, staging or production"))
     })
+}
+
+/// `main,rfq`: in the order of [`DatabaseName::ALL`]; `main` is always among them.
+fn databases(vars: &HashMap<String, String>) -> Result<Option<Vec<DatabaseName>>> {
+    let Some(text) = get(vars, "BEDPLATE_DATABASES") else {
+        return Ok(None);
+    };
+    let named: Result<Vec<DatabaseName>> = text.split(',').map(|name| name.trim().parse()).collect();
+    let mut named = named.map_err(|_| {
+        Error::configuration(format!("BEDPLATE_DATABASES is {text:?}: write some of main,rfq,marketdata"))
+    })?;
+    named.push(DatabaseName::Main);
+    named.sort_unstable();
+    named.dedup();
+    Ok(Some(named))
 }
 
 /// An empty variable counts as not set, as in `.env` files with the value left out.
@@ -240,6 +305,8 @@ mod tests {
     #[case(&[("DATABASE_URL", "mysql://root:pw@db/x")], "DATABASE_URL: the database URL cannot be read")]
     #[case(&[("DATABASE_URL", "postgres://u:pw@host:notaport/x")], "cannot be read")]
     #[case(&[("DATABASE_URL", URL), ("BEDPLATE_ENV", "prod")], "BEDPLATE_ENV is \"prod\"")]
+    #[case(&[("DATABASE_URL", URL), ("BEDPLATE_DATABASES", "main,books")], "BEDPLATE_DATABASES is \"main,books\"")]
+    #[case(&[("DATABASE_URL", URL), ("RFQ_DATABASE_URL", "mysql://root:pw@db/x")], "RFQ_DATABASE_URL: the database URL")]
     #[case(&[("DATABASE_URL", URL), ("BEDPLATE_POOL_SIZE", "0")], "BEDPLATE_POOL_SIZE")]
     #[case(&[("DATABASE_URL", URL), ("BEDPLATE_STATEMENT_TIMEOUT_SECONDS", "soon")], "write a number")]
     #[case(&[("DB_HOST", "db"), ("DB_NAME", "x")], "DB_USER is not set")]
@@ -249,6 +316,25 @@ mod tests {
         let message = Config::from_vars(&vars(pairs)).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
         assert!(!message.contains("pw"), "{message}");
+    }
+
+    #[test]
+    fn other_databases_are_beside_main_or_where_their_url_says() {
+        let config = Config::from_vars(&vars(&[
+            ("DATABASE_URL", URL),
+            ("APP_DATABASE_URL", "postgres://app:x@db/main"),
+            ("RFQ_DATABASE_URL", "postgres://trader:x@elsewhere/desk"),
+            ("BEDPLATE_DATABASES", "rfq, main"),
+        ]))
+        .unwrap();
+        let url = |name| config.for_database(name).unwrap().owner_url.to_string();
+        assert_eq!(url(DatabaseName::Main), "postgres://owner@db.example:5433/main");
+        assert_eq!(url(DatabaseName::Rfq), "postgres://trader@elsewhere:5432/desk");
+        assert_eq!(url(DatabaseName::Marketdata), "postgres://owner@db.example:5433/main_marketdata");
+        let app = config.for_database(DatabaseName::Marketdata).unwrap().app_url.unwrap();
+        assert_eq!(app.to_string(), "postgres://app@db:5432/main_marketdata");
+        assert!(config.for_database(DatabaseName::Rfq).unwrap().app_url.is_none());
+        assert_eq!(config.databases, [DatabaseName::Main, DatabaseName::Rfq]);
     }
 
     #[test]

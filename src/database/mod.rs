@@ -7,6 +7,7 @@ pub mod doctor;
 mod idempotency;
 pub mod maintain;
 pub mod migrate;
+mod name;
 mod pool;
 pub mod private_server;
 pub mod reset;
@@ -23,6 +24,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 pub(crate) use chunks::in_chunks;
 pub use config::{Config, Environment, PoolConfig};
+pub use name::DatabaseName;
 pub use pool::connect;
 pub use tenant::{AllTenants, MAX_USER_AGENT, SessionTx, Sessions, SystemTx, TenantContext, TenantTx, Tx};
 pub use url::DatabaseUrl;

@@ -6,6 +6,7 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleA
 use serde::Serialize;
 
 use super::migrate::{self, MigrationState, MigrationStatus, Source};
+use super::name::DatabaseName;
 use super::pool::connect;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
@@ -55,7 +56,7 @@ struct Version {
 /// # Errors
 /// Those of [`connect`].
 pub async fn read(url: &DatabaseUrl) -> Result<Status> {
-    let migrations = migrate::status(url, &Source::Embedded).await?;
+    let migrations = migrate::status(url, &Source::Embedded(DatabaseName::Main)).await?;
     let mut connection = connect(url).await?;
     let version: Version =
         sql_query("SELECT current_setting('server_version') AS version").get_result(&mut connection).await?;

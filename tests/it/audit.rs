@@ -328,14 +328,15 @@ async fn a_row_that_was_not_there_is_none_and_a_table_that_is_not_audited_is_an_
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_begins_with_the_rows_that_are_there(#[future(awt)] db: TestDatabase) {
+    use bedplate::database::DatabaseName;
     use bedplate::database::migrate::{self, Direction, Source};
     // 1
-    migrate::run(&db.url, &Source::Embedded, Direction::Down { count: 3 }, |_| {}).await.unwrap();
+    migrate::run(&db.url, &Source::Embedded(DatabaseName::Main), Direction::Down { count: 3 }, |_| {}).await.unwrap();
     let home = home(&db).await;
     let lab = organization(&db, &home, "lab").await;
     let before = Utc::now();
     // 2
-    migrate::run(&db.url, &Source::Embedded, Direction::Up, |_| {}).await.unwrap();
+    migrate::run(&db.url, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await.unwrap();
     let mut owner = connection(&db.url).await;
     execute(&mut owner, "SET ROLE bedplate_system").await;
     let baseline = texts(&mut owner, "SELECT entity_type || ' ' || action FROM audit_log ORDER BY 1").await;

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use bedplate::database::DatabaseName;
 use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::database::seed::{self, Set};
 use bedplate::{Config, Database, DatabaseUrl, Environment};
@@ -35,7 +36,7 @@ async fn the_initialisation_script_makes_what_migrations_need() {
             .unwrap()
     };
     let owner = url("bedplate_owner", "own'er");
-    migrate::run(&owner, &Source::Embedded, Direction::Up, |_| {}).await.unwrap();
+    migrate::run(&owner, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await.unwrap();
     seed::load(&owner, Environment::Development, &[Set::Development]).await.unwrap();
     let mut config = Config::new(owner, Environment::Production);
     config.app_url = Some(url("bedplate_login", "log\"in"));

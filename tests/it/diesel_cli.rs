@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use bedplate::DatabaseUrl;
+use bedplate::database::DatabaseName;
 use bedplate::database::migrate::{self, Source};
 use rstest::rstest;
 
@@ -56,6 +57,6 @@ async fn round_trip(#[future(awt)] empty_db: DatabaseUrl) {
     assert_eq!(project.schema(), schema);
 
     // What the diesel CLI applied is known to bedplate, and the other way round.
-    let status = migrate::status(&empty_db, &Source::default()).await.unwrap();
+    let status = migrate::status(&empty_db, &Source::Embedded(DatabaseName::Main)).await.unwrap();
     assert!(!status.is_empty() && status.iter().all(|m| m.state == migrate::MigrationState::Applied));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bedplate::database::DatabaseName;
 use bedplate::database::doctor::{self, Finding};
 use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::{Config, Environment, Error};
@@ -238,7 +239,7 @@ async fn roles_that_are_too_strong_are_found() {
     let own = crate::private_server::Own::new();
     own.start().await;
     let urls = own.server.urls().unwrap().unwrap();
-    migrate::run(&urls.owner, &Source::Embedded, Direction::Up, |_| {}).await.unwrap();
+    migrate::run(&urls.owner, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await.unwrap();
     let mut config = Config::new(urls.owner.clone(), Environment::Development);
     config.app_url = Some(urls.app.clone());
     let mut admin = connection(&urls.admin.with_database(urls.owner.database()).unwrap()).await;

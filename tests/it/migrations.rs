@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use bedplate::database::DatabaseName;
 use bedplate::database::migrate::{self, Direction, Event, MigrationState, Source};
 use bedplate::{DatabaseUrl, Error};
 use futures_util::future::join_all;
@@ -44,7 +45,7 @@ async fn catalogue(url: &DatabaseUrl) -> Vec<String> {
 }
 
 async fn run(url: &DatabaseUrl, direction: Direction) -> Vec<String> {
-    migrate::run(url, &Source::Embedded, direction, |_| {}).await.unwrap()
+    migrate::run(url, &Source::Embedded(DatabaseName::Main), direction, |_| {}).await.unwrap()
 }
 
 /// Up one by one, each followed by down and up again: down restores what was there, and up makes the same again.
@@ -135,7 +136,7 @@ async fn runners_side_by_side_apply_each_migration_once(#[future(awt)] empty_db:
     let runners = (0..6).map(|_| {
         let (url, waited) = (empty_db.clone(), waited.clone());
         tokio::spawn(async move {
-            migrate::run(&url, &Source::Embedded, Direction::Up, move |event| {
+            migrate::run(&url, &Source::Embedded(DatabaseName::Main), Direction::Up, move |event| {
                 if matches!(event, Event::Waiting) {
                     *waited.lock().unwrap() += 1;
                 }

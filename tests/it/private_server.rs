@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use bedplate::database::DatabaseName;
 use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::database::private_server::{PrivateServer, Started};
 use bedplate::{Config, Database, Environment, Error};
@@ -100,7 +101,7 @@ async fn the_pool_survives_a_restart_of_the_server() {
     let own = Own::new();
     own.start().await;
     let urls = own.server.urls().unwrap().unwrap();
-    migrate::run(&urls.owner, &Source::default(), Direction::Up, |_| {}).await.unwrap();
+    migrate::run(&urls.owner, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await.unwrap();
     let mut config = Config::new(urls.owner, Environment::Development);
     config.app_url = Some(urls.app);
     config.pool.wait = std::time::Duration::from_millis(200);

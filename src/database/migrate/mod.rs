@@ -18,6 +18,7 @@ use diesel_migrations::{EmbeddedMigrations, FileBasedMigrations, MigrationHarnes
 
 pub use create::create;
 
+use super::name::DatabaseName;
 use super::pool::connect;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
@@ -30,11 +31,10 @@ pub const MAIN: EmbeddedMigrations = embed_migrations!("migrations/main");
 const LOCK_KEY: i64 = i64::from_be_bytes(*b"bedplate");
 
 /// Where migrations come from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub enum Source {
-    /// The ones that are compiled in ([`MAIN`]).
-    #[default]
-    Embedded,
+    /// The ones of this database that are compiled in.
+    Embedded(DatabaseName),
     /// A folder in Diesel's layout.
     Directory(PathBuf),
 }
@@ -42,7 +42,11 @@ pub enum Source {
 impl Source {
     fn read(&self) -> Result<Vec<Box<dyn Migration<Pg>>>> {
         let loaded = match self {
-            Self::Embedded => MAIN.migrations(),
+            Self::Embedded(DatabaseName::Main) => MAIN.migrations(),
+            Self::Embedded(name) => {
+                let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("migrations").join(name.as_str());
+                return Self::Directory(path).read();
+            }
             Self::Directory(path) => FileBasedMigrations::from_path(path)
                 .map_err(|error| Error::configuration(format!("{}: {error}", path.display())))?
                 .migrations(),

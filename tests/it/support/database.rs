@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use bedplate::database::DatabaseName;
 use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::{Config, Database, DatabaseUrl, Environment};
 use diesel::migration::{Migration, MigrationSource};
@@ -83,7 +84,7 @@ fn template() -> &'static str {
                 let making = format!("{name}_{}", std::process::id());
                 execute(&mut owner, &format!("CREATE DATABASE {making}")).await;
                 let url = server().owner.with_database(&making).unwrap();
-                migrate::run(&url, &Source::Embedded, Direction::Up, |_| {}).await.unwrap();
+                migrate::run(&url, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await.unwrap();
                 rename_when_free(&making, &name).await;
             }
             name
