@@ -1,5 +1,5 @@
--- Roles belong to the cluster: the migrations of the database main make the same ones, perhaps at this moment.
--- Only what is missing is created, and what a neighbour did first counts as done. `down.sql` leaves the roles.
+-- Roles belong to the cluster: these are those of the database main, whose migrations may make them at this
+-- moment. Only what is missing is created, and what a neighbour did first counts as done. `down.sql` leaves them.
 --
 -- The owner (the login that runs this) becomes a member of the roles that it has to act as. It is
 -- no member of bedplate_definer: that role's policies are USING (true), and a member would see
@@ -11,10 +11,10 @@ DECLARE
 BEGIN
     FOR wanted IN
         SELECT 'CREATE ROLE ' || name || ' NOLOGIN NOINHERIT' AS statement, name AS role, NULL AS member
-          FROM unnest(ARRAY['bedplate_app', 'bedplate_system', 'bedplate_definer']) AS name
+          FROM unnest(ARRAY['bedplate_app', 'bedplate_system', 'bedplate_session', 'bedplate_definer']) AS name
         UNION ALL
         SELECT format('GRANT %I TO %I', name, member), name, member
-          FROM unnest(ARRAY['bedplate_app', 'bedplate_system']) AS name,
+          FROM unnest(ARRAY['bedplate_app', 'bedplate_system', 'bedplate_session']) AS name,
                -- bedplate_login is made by whoever makes the database: it has a password.
                (SELECT rolname AS member FROM pg_roles
                  WHERE rolname = 'bedplate_login' OR (rolname = current_user AND NOT rolsuper)) AS members
