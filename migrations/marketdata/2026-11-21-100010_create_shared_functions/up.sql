@@ -1,4 +1,4 @@
--- Word for word that of the database main (the test `catalogue::shared_functions_are_equal` compares).
+-- Word for word that of the database main (the test `catalogue::what_is_shared_is_equal` compares).
 CREATE FUNCTION update_updated_at() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp

@@ -1,5 +1,5 @@
 -- The functions that every database with tenants has. They are those of the database main, word for word
--- (the test `catalogue::shared_functions_are_equal` compares).
+-- (the test `catalogue::what_is_shared_is_equal` compares).
 --
 -- After a transaction that used SET LOCAL the setting reads '' and not NULL on the same connection:
 -- hence nullif. Policies call it as (SELECT current_tenant()), once a statement and not once a row.
