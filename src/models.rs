@@ -8,8 +8,8 @@ pub use crate::ideas::{
     JsonField, Lease, NewBusinessIdea, NewEvaluation, Priority,
 };
 pub use crate::marketdata::{
-    AssetClass, Instrument, InstrumentFilter, InstrumentStatus, NewInstrument, NewPriceTick, NewVenue, PriceTick, Venue,
-    VenueStatus,
+    AssetClass, Instrument, InstrumentFilter, InstrumentStatus, NewInstrument, NewPriceTick, NewVenue, PriceTick,
+    Venue, VenueStatus,
 };
 pub use crate::pagination::{Cursor, Page, PageRequest};
 pub use crate::rfq::{

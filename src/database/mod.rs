@@ -25,8 +25,8 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 pub(crate) use chunks::in_chunks;
-pub(crate) use copy::CopyIn;
 pub use config::{Config, Environment, PoolConfig};
+pub(crate) use copy::CopyIn;
 pub use handles::{
     Loaders, MarketdataDatabase, MarketdataSystemTx, MarketdataTx, OfRfq, Readers, RfqDatabase, RfqSystemTx, RfqTx,
 };
