@@ -7,6 +7,7 @@ use std::fmt;
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
 
+use crate::database::migrate::Problem;
 use crate::ids::{Entity, Id};
 
 /// The result of everything here.
@@ -121,6 +122,12 @@ pub enum Error {
         /// What the database or the file system said.
         message: String,
     },
+    /// The files of migrations are not what was applied: one was edited, or comes too late. Nothing was run.
+    #[error("{}; nothing was run", join_problems(problems))]
+    Drift {
+        /// What differs, never empty.
+        problems: Vec<Problem>,
+    },
     /// A seed file failed, or the rows do not fit together. Nothing of any file was written.
     #[error("seeds: {message}; nothing was written")]
     Seed {
@@ -219,6 +226,12 @@ impl Error {
 
 fn join(violations: &[Violation]) -> String {
     let each: Vec<_> = violations.iter().map(|v| format!("{} {}", v.field, v.message)).collect();
+    each.join("; ")
+}
+
+fn join_problems(problems: &[Problem]) -> String {
+    let each: Vec<_> =
+        problems.iter().map(|problem| format!("migration {} {}", problem.name, problem.message)).collect();
     each.join("; ")
 }
 

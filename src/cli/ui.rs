@@ -1,7 +1,8 @@
 //! What a person sees: progress on standard error, tables on standard output.
 
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
@@ -10,11 +11,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::database::migrate::Event;
 use crate::database::seed::Outcome;
 
-/// A spinner on a terminal, a line a step elsewhere.
+/// A bar on a terminal, a line a step elsewhere.
 #[derive(Clone)]
 pub(super) struct Progress {
     spinner: Option<ProgressBar>,
+    /// What every line begins with, where several things go on.
+    prefix: String,
+    /// The last detail that was printed where there is no terminal.
+    told: Arc<Mutex<Option<Instant>>>,
 }
+
+/// Without a terminal, details come no closer than this.
+const BETWEEN_DETAILS: Duration = Duration::from_secs(5);
 
 impl Progress {
     pub(super) fn new() -> Self {
@@ -26,30 +34,63 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Self { spinner }
+        Self { spinner, prefix: String::new(), told: Arc::default() }
+    }
+
+    /// The same, for one of several things that go on.
+    pub(super) fn of(&self, name: &str, several: usize) -> Self {
+        let prefix = if several > 1 { format!("{name}: ") } else { String::new() };
+        Self { prefix, ..self.clone() }
+    }
+
+    /// How the present step goes on.
+    fn detail(&self, message: &str) {
+        let Some(bar) = &self.spinner else {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.is_some_and(|told| told.elapsed() >= BETWEEN_DETAILS) {
+                eprintln!("  {}{message}", self.prefix);
+                *told = Some(Instant::now());
+            }
+            return;
+        };
+        let step = bar.message();
+        let step = step.split(" · ").next().unwrap_or_default();
+        bar.set_message(format!("{step} · {message}"));
     }
 
     /// Something starts.
     pub(super) fn step(&self, message: &str) {
         match &self.spinner {
-            Some(bar) => bar.set_message(message.to_owned()),
-            None => eprintln!("{message} …"),
+            Some(bar) => bar.set_message(format!("{}{message}", self.prefix)),
+            None => {
+                eprintln!("{}{message} …", self.prefix);
+                *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            }
         }
     }
 
     /// Something is done, and worth a line that stays.
     pub(super) fn done(&self, message: &str) {
         match &self.spinner {
-            Some(bar) => bar.println(format!("✓ {message}")),
-            None => eprintln!("{message}"),
+            Some(bar) => bar.println(format!("✓ {}{message}", self.prefix)),
+            None => eprintln!("{}{message}", self.prefix),
         }
     }
 
     /// What the runner of migrations does.
     pub(super) fn migration(&self, event: Event) {
         match event {
-            Event::Waiting => self.step("waiting for another runner of migrations"),
-            Event::Started { name, number, of } => self.step(&format!("migration {number} of {of}: {name}")),
+            Event::Waiting { runner } => self.step(&format!("waiting for another runner of migrations: {runner}")),
+            Event::Noticed { problem } => self.done(&format!("note: {} {}", problem.name, problem.message)),
+            Event::Started { name, number, of } => {
+                let bar = self.spinner.as_ref().map(|_| bar(number - 1, of)).unwrap_or_default();
+                self.step(format!("{bar} migration {number} of {of}: {name}").trim_start());
+            }
+            Event::Statement { number, of, text } => self.detail(&format!("statement {number} of {of}: {text}")),
+            Event::Working { how } => self.detail(&how),
+            Event::Blocked { by, again_in } => {
+                self.done(&format!("{by}: rolled back, next try in {} ms", again_in.as_millis()));
+            }
             Event::Finished { name, took } => self.done(&format!("{name} ({} ms)", took.as_millis())),
         }
     }
@@ -70,6 +111,13 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// How many of so many are done.
+fn bar(done: usize, of: usize) -> String {
+    const WIDTH: usize = 20;
+    let full = WIDTH * done / of.max(1);
+    format!("{}{}", "█".repeat(full), "░".repeat(WIDTH - full))
 }
 
 /// A table with these headings; the columns of numbers are told by their place.

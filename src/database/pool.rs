@@ -44,7 +44,7 @@ pub(super) async fn connect_plainly(
     config.connect(tokio_postgres::NoTls).await.map_err(|error| not_connected(&error, url))
 }
 
-fn not_connected(error: &tokio_postgres::Error, url: &DatabaseUrl) -> Error {
+pub(crate) fn not_connected(error: &tokio_postgres::Error, url: &DatabaseUrl) -> Error {
     const REFUSED: [SqlState; 4] = [
         SqlState::INVALID_PASSWORD,
         SqlState::INVALID_AUTHORIZATION_SPECIFICATION,

@@ -93,7 +93,9 @@ async fn a_migration_that_fails_leaves_nothing_and_says_why(#[future(awt)] empty
     let error = migrate::run(&empty_db, &source, Direction::Up, |_| {}).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "migration 2026-01-02-000000_bad failed: relation \"good\" already exists; mend it and run `bedplate migrate` again"
+        "migration 2026-01-02-000000_bad failed: up.sql line 1, statement 2 of 2 (CREATE TABLE good (id int)): \
+         relation \"good\" already exists; something else made it: drop it, or declare the migration applied with \
+         `bedplate migrate baseline`; mend it and run `bedplate migrate` again"
     );
     let mut owner = connection(&empty_db).await;
     let tables = texts(&mut owner, "SELECT relname FROM pg_class WHERE relname IN ('good', 'half', 'later')").await;
@@ -137,7 +139,7 @@ async fn runners_side_by_side_apply_each_migration_once(#[future(awt)] empty_db:
         let (url, waited) = (empty_db.clone(), waited.clone());
         tokio::spawn(async move {
             migrate::run(&url, &Source::Embedded(DatabaseName::Main), Direction::Up, move |event| {
-                if matches!(event, Event::Waiting) {
+                if matches!(event, Event::Waiting { .. }) {
                     *waited.lock().unwrap() += 1;
                 }
             })

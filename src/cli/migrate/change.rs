@@ -1,0 +1,114 @@
+//! The subcommands that change something.
+
+use std::time::Duration;
+
+use super::target::{Target, each};
+use crate::cli::ui::Progress;
+use crate::database::migrate::{self, Direction, Options, Repair};
+use crate::error::{Error, Result};
+
+/// How patient the runner is.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Patience {
+    /// Seconds to wait while another runner is at work
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    wait: u64,
+    /// Milliseconds that a statement, and whoever comes behind it, waits for a lock
+    #[arg(long, default_value_t = 2000, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=600_000))]
+    lock_timeout: u32,
+    /// Seconds that a migration that got no lock is tried again
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    retry: u64,
+    /// A pending migration that may be applied although a later one is
+    #[arg(long, value_name = "VERSION")]
+    allow_out_of_order: Vec<String>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { wait: 600, lock_timeout: 2000, retry: 600, allow_out_of_order: Vec::new() }
+    }
+}
+
+impl Patience {
+    pub(super) fn options(self) -> Options {
+        Options {
+            wait_for_runner: Duration::from_secs(self.wait),
+            lock_timeout: Duration::from_millis(self.lock_timeout.into()),
+            retry_for: Duration::from_secs(self.retry),
+            allow_out_of_order: self.allow_out_of_order,
+        }
+    }
+}
+
+pub(super) async fn run(targets: &[Target], direction: &Direction, options: &Options, json: bool) -> Result<()> {
+    let progress = Progress::new();
+    let done = each(targets, |target| {
+        let shown = progress.of(&target.name, targets.len());
+        async move {
+            let Target { url, source, .. } = &target;
+            migrate::run_with(url, source, direction.clone(), options, move |event| shown.migration(event)).await
+        }
+    })
+    .await;
+    progress.finish();
+    let done = done.inspect_err(show_diffs)?;
+    if json {
+        println!("{}", serde_json::json!({ "done": done.into_iter().collect::<std::collections::BTreeMap<_, _>>() }));
+        return Ok(());
+    }
+    let verb = match direction {
+        Direction::Up | Direction::UpTo(_) => "applied",
+        Direction::Down { .. } | Direction::DownTo(_) | Direction::DownAll => "reverted",
+        Direction::Redo => "reverted and applied again",
+    };
+    for (name, done) in done {
+        let place = if targets.len() > 1 { format!("{name}: ") } else { String::new() };
+        match done.len() {
+            0 => println!("{place}Nothing to do."),
+            1 => println!("{place}1 migration {verb}."),
+            n => println!("{place}{n} migrations {verb}."),
+        }
+    }
+    Ok(())
+}
+
+/// What was edited, before the line that says so.
+fn show_diffs(error: &Error) {
+    if let Error::Drift { problems } = error {
+        problems.iter().filter_map(|problem| problem.diff.as_deref()).for_each(|diff| eprint!("{diff}"));
+    }
+}
+
+pub(super) async fn baseline(targets: &[Target], to: Option<&str>, json: bool) -> Result<()> {
+    let done = each(targets, async |target: Target| {
+        migrate::baseline(&target.url, &target.source, to, &Options::default(), |_| {}).await
+    })
+    .await?;
+    print(done, json, |name| format!("{name}: declared applied"), "Nothing to do: all of them are recorded.");
+    Ok(())
+}
+
+pub(super) async fn repair(targets: &[Target], repairs: &[Repair], json: bool) -> Result<()> {
+    let done = each(targets, async |target: Target| {
+        migrate::repair(&target.url, &target.source, repairs, &Options::default(), |_| {}).await
+    })
+    .await?;
+    print(
+        done,
+        json,
+        |done| done.to_owned(),
+        "Nothing to mend: files and database agree, or what differs is for you to say.",
+    );
+    Ok(())
+}
+
+fn print(done: Vec<(String, Vec<String>)>, json: bool, line: impl Fn(&str) -> String, nothing: &str) {
+    if json {
+        println!("{}", serde_json::json!({ "done": done.into_iter().collect::<std::collections::BTreeMap<_, _>>() }));
+    } else if done.iter().all(|(_, done)| done.is_empty()) {
+        println!("{nothing}");
+    } else {
+        done.iter().flat_map(|(_, done)| done).for_each(|done| println!("{}", line(done)));
+    }
+}

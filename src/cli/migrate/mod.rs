@@ -1,0 +1,127 @@
+//! `bedplate migrate …`.
+
+mod change;
+mod show;
+mod target;
+
+use std::path::Path;
+
+use clap::Subcommand;
+
+use crate::database::migrate::{self, Direction, Repair};
+use crate::error::Result;
+use target::Where;
+
+const EXAMPLES: &str = "\
+Examples:
+  bedplate migrate                                  everything that is pending in `main`
+  bedplate migrate --all                            in every database, side by side
+  bedplate migrate create add_phone_to_users
+  bedplate migrate redo                             shows that the last one comes back
+  bedplate migrate down --to 2026-11-20-101600
+  bedplate migrate status --database rfq --json
+  bedplate migrate --dir other/migrations --url postgres://owner:secret@db/app status
+
+Works on any folder of Diesel migrations; the diesel CLI works on the same folders.";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    place: Where,
+    /// For programs
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Apply everything that is pending
+    Up {
+        /// Up to this migration, it included: its version or its directory's name
+        #[arg(long, value_name = "VERSION")]
+        to: Option<String>,
+        #[command(flatten)]
+        patience: change::Patience,
+    },
+    /// Revert the last migration, or more
+    Down {
+        /// How many
+        #[arg(long, default_value_t = 1, conflicts_with_all = ["all_migrations", "to"])]
+        count: usize,
+        /// What is later than this migration; it stays
+        #[arg(long, value_name = "VERSION", conflicts_with = "all_migrations")]
+        to: Option<String>,
+        /// All of them: every table is dropped
+        #[arg(long = "everything")]
+        all_migrations: bool,
+        #[command(flatten)]
+        patience: change::Patience,
+    },
+    /// Revert the last migration and apply it again
+    Redo {
+        #[command(flatten)]
+        patience: change::Patience,
+    },
+    /// Show every migration: when, how long, by whom, and how files and database differ
+    Status,
+    /// Show every run, also those that failed
+    History,
+    /// Make the files of a new migration
+    Create {
+        /// In lower case with underscores: `add_phone_to_users`
+        name: String,
+    },
+    /// Declare migrations applied without running them: for a database whose tables came by other means
+    Baseline {
+        /// Up to this one, it included; by default all
+        #[arg(long, value_name = "VERSION")]
+        to: Option<String>,
+    },
+    /// Mend the record: comment edits, killed runs; tables are not touched
+    Repair {
+        /// The database has this migration, as its files say now
+        #[arg(long, value_name = "VERSION")]
+        accept: Vec<String>,
+        /// The database has nothing of this migration
+        #[arg(long, value_name = "VERSION")]
+        forget: Vec<String>,
+    },
+}
+
+pub(super) async fn run(args: Args) -> Result<()> {
+    let Args { command, place, json } = args;
+    let command = command.unwrap_or(Command::Up { to: None, patience: change::Patience::default() });
+    let direction = match command {
+        Command::Up { to, patience } => (to.map_or(Direction::Up, Direction::UpTo), patience),
+        Command::Down { all_migrations: true, patience, .. } => (Direction::DownAll, patience),
+        Command::Down { to: Some(to), patience, .. } => (Direction::DownTo(to), patience),
+        Command::Down { count, patience, .. } => (Direction::Down { count }, patience),
+        Command::Redo { patience } => (Direction::Redo, patience),
+        Command::Status => return show::status(&place.targets()?, json).await,
+        Command::History => return show::history(&place.targets()?, json).await,
+        Command::Create { name } => return create(&place, &name, json),
+        Command::Baseline { to } => return change::baseline(&place.targets()?, to.as_deref(), json).await,
+        Command::Repair { accept, forget } => {
+            let repairs = accept.into_iter().map(Repair::Accept).chain(forget.into_iter().map(Repair::Forget));
+            return change::repair(&place.targets()?, &repairs.collect::<Vec<_>>(), json).await;
+        }
+    };
+    let (direction, patience) = direction;
+    change::run(&place.targets()?, &direction, &patience.options(), json).await
+}
+
+fn create(place: &Where, name: &str, json: bool) -> Result<()> {
+    let path = migrate::create(&place.folder(), name)?;
+    if json {
+        println!("{}", serde_json::json!({ "path": path }));
+    } else {
+        println!(
+            "{}: write up.sql and down.sql; `bedplate migrate` applies it, `bedplate migrate redo` shows that it comes back",
+            Path::new(&path).display()
+        );
+    }
+    Ok(())
+}

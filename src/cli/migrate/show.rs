@@ -1,0 +1,101 @@
+//! The subcommands that only look.
+
+use std::collections::BTreeMap;
+
+use super::target::{Target, each};
+use crate::cli::ui::table;
+use crate::database::migrate::{self, Difference, MigrationState, MigrationStatus, Outcome};
+use crate::error::Result;
+
+pub(super) async fn status(targets: &[Target], json: bool) -> Result<()> {
+    let all = each(targets, async |target: Target| migrate::status(&target.url, &target.source).await).await?;
+    if json {
+        print_json("migrations", all);
+        return Ok(());
+    }
+    for (name, migrations) in all {
+        heading(&name, targets.len());
+        let rows = migrations.iter().map(|migration| {
+            vec![
+                migration.name.clone(),
+                state(migration),
+                migration.applied_at.clone().unwrap_or_default(),
+                migration.took_ms.map(|took| format!("{took} ms")).unwrap_or_default(),
+                migration.by.clone().unwrap_or_default(),
+            ]
+        });
+        println!("{}", table(&["migration", "state", "when (UTC)", "took", "by"], rows, &[3]));
+        let problems = migrations.iter().flat_map(|migration| &migration.problems);
+        for problem in problems.filter(|problem| problem.difference != Difference::AppliedElsewhere) {
+            println!("{} {}", problem.name, problem.message);
+            problem.diff.iter().for_each(|diff| print!("{diff}"));
+        }
+    }
+    Ok(())
+}
+
+/// In a word or two: where it stands, and what differs.
+fn state(migration: &MigrationStatus) -> String {
+    let stands = match migration.state {
+        MigrationState::Applied => "applied",
+        MigrationState::Pending => "pending",
+        MigrationState::Interrupted => "half applied",
+        MigrationState::Missing => "applied, files missing",
+    };
+    let differs = migration.problems.iter().filter_map(|problem| match problem.difference {
+        Difference::Missing | Difference::Interrupted => None,
+        Difference::AppliedElsewhere => Some("by another tool"),
+        Difference::Edited => Some("changed"),
+        Difference::OutOfOrder => Some("out of order"),
+        Difference::Cosmetic => Some("comments changed"),
+        Difference::DownEdited => Some("down.sql changed"),
+        Difference::Renamed => Some("renamed"),
+        Difference::RevertedElsewhere => Some("reverted by another tool"),
+    });
+    std::iter::once(stands).chain(differs).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) async fn history(targets: &[Target], json: bool) -> Result<()> {
+    let all = each(targets, async |target: Target| migrate::history(&target.url).await).await?;
+    if json {
+        print_json("runs", all);
+        return Ok(());
+    }
+    for (name, runs) in all {
+        heading(&name, targets.len());
+        let rows = runs.iter().map(|run| {
+            let ended = match run.outcome {
+                Outcome::Done => "done".to_owned(),
+                Outcome::Running => format!("running, {} of {}", run.statements_done, run.statements),
+                Outcome::Failed => format!("failed after {} of {}", run.statements_done, run.statements),
+            };
+            vec![
+                run.name.clone(),
+                run.direction.to_string(),
+                ended,
+                run.started_at.clone(),
+                format!("{} ms", run.took_ms),
+                run.by.clone(),
+            ]
+        });
+        println!("{}", table(&["migration", "way", "outcome", "when (UTC)", "took", "by"], rows, &[4]));
+    }
+    Ok(())
+}
+
+fn heading(name: &str, of: usize) {
+    if of > 1 {
+        println!("\n{name}");
+    }
+}
+
+/// One database: its list. Several: a list by name.
+fn print_json<T: serde::Serialize>(what: &str, mut all: Vec<(String, Vec<T>)>) {
+    let json = if all.len() == 1 {
+        serde_json::json!({ what: all.remove(0).1 })
+    } else {
+        let by_name = all.into_iter().map(|(name, list)| (name, serde_json::json!({ what: list })));
+        serde_json::json!({ "databases": by_name.collect::<BTreeMap<_, _>>() })
+    };
+    println!("{json}");
+}

@@ -1,0 +1,87 @@
+//! Which databases, and which folders.
+
+use std::path::PathBuf;
+
+use crate::cli::config;
+use crate::database::migrate::Source;
+use crate::database::{DatabaseName, DatabaseUrl};
+use crate::error::{Error, Result};
+
+/// Where a command works.
+#[derive(Debug, clap::Args)]
+pub(super) struct Where {
+    /// Which database: main (the default), rfq, marketdata
+    #[arg(long, global = true, value_name = "NAME", value_parser = parse_name)]
+    database: Option<DatabaseName>,
+    /// Every database, side by side
+    #[arg(long, global = true, conflicts_with = "database")]
+    all: bool,
+    /// A folder of Diesel migrations, instead of those that are compiled in
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "all")]
+    dir: Option<PathBuf>,
+    /// The database, instead of the environment's
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "all")]
+    url: Option<String>,
+}
+
+fn parse_name(text: &str) -> std::result::Result<DatabaseName, String> {
+    text.parse().map_err(|_| "there are three databases: main, rfq, marketdata".to_owned())
+}
+
+/// One database with its folder.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// What to call it, where there are several.
+    pub(super) name: String,
+    pub(super) url: DatabaseUrl,
+    pub(super) source: Source,
+}
+
+impl Where {
+    pub(super) fn targets(&self) -> Result<Vec<Target>> {
+        if self.all {
+            let config = config()?;
+            return config.databases.iter().map(|name| self.target(*name)).collect();
+        }
+        Ok(vec![self.target(self.database.unwrap_or(DatabaseName::Main))?])
+    }
+
+    fn target(&self, name: DatabaseName) -> Result<Target> {
+        let url = match &self.url {
+            Some(url) => url.parse()?,
+            None => config()?.for_database(name)?.owner_url,
+        };
+        let source = self.dir.as_ref().map_or(Source::Embedded(name), |path| Source::Directory(path.clone()));
+        let name = if self.dir.is_some() { url.database().to_owned() } else { name.to_string() };
+        Ok(Target { name, url, source })
+    }
+
+    /// Where a new migration goes.
+    pub(super) fn folder(&self) -> PathBuf {
+        let name = self.database.unwrap_or(DatabaseName::Main);
+        self.dir.clone().unwrap_or_else(|| PathBuf::from("migrations").join(name.as_str()))
+    }
+}
+
+/// Runs the same for every target, side by side, and hands out the first error when all have ended.
+pub(super) async fn each<T, Fut>(targets: &[Target], work: impl Fn(Target) -> Fut) -> Result<Vec<(String, T)>>
+where
+    Fut: Future<Output = Result<T>>,
+{
+    let all = targets.iter().map(|target| async {
+        let done = work(target.clone())
+            .await
+            .map_err(|error| if targets.len() > 1 { named(&target.name, error) } else { error });
+        done.map(|done| (target.name.clone(), done))
+    });
+    futures_util::future::join_all(all).await.into_iter().collect()
+}
+
+fn named(name: &str, error: Error) -> Error {
+    match error {
+        Error::Migration { name: migration, message } => {
+            Error::Migration { name: format!("{name}/{migration}"), message }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,286 @@
+//! What is applied, and how it came: Diesel's table, which says what is applied, and the engine's own beside it,
+//! which says by whom, when, how long, from which text, and how far.
+//!
+//! Always holds: a migration's rows in both tables are written in the transaction of its last statement.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_postgres::SimpleQueryRow;
+use tokio_postgres::error::SqlState;
+
+use super::folder::Migration;
+use super::script::Script;
+use super::session::Session;
+use crate::error::Result;
+use crate::sql::{quote_literal, text_enum};
+
+text_enum! {
+    /// Which way a migration went.
+    Way {
+        /// Its `up.sql`.
+        Up = "up",
+        /// Its `down.sql`.
+        Down = "down",
+        /// Declared to be applied, without running it.
+        Baseline = "baseline",
+        /// Its record was mended.
+        Repair = "repair",
+    }
+}
+
+text_enum! {
+    /// How a run ended.
+    Outcome {
+        /// It did not: it is at work, or its runner was killed.
+        Running = "running",
+        /// Well.
+        Done = "done",
+        /// With an error.
+        Failed = "failed",
+    }
+}
+
+/// One run of one migration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// Newer runs have greater ones.
+    pub id: i64,
+    /// The migration's.
+    pub version: String,
+    /// Its directory's name at that time.
+    pub name: String,
+    /// Which way.
+    pub direction: Way,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Of the bytes of `up.sql`.
+    pub checksum: String,
+    /// Of the SQL of `up.sql`, without comments and white space.
+    pub sql_checksum: String,
+    /// Of the bytes of `down.sql`; empty where there was none.
+    pub down_checksum: String,
+    /// How many statements the script had.
+    pub statements: usize,
+    /// How many of them are in the database.
+    pub statements_done: usize,
+    /// When it began, in UTC.
+    pub started_at: String,
+    /// How long it took.
+    pub took_ms: i64,
+    /// The login, and the account and the host of the runner.
+    pub by: String,
+    /// The runner's version.
+    pub application_version: String,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// What the two tables say.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History {
+    /// The versions of Diesel's table, and when, oldest version first.
+    pub(super) applied: Vec<(String, String)>,
+    /// Every run, oldest first.
+    pub(super) runs: Vec<Run>,
+    /// Whether the tables are there.
+    pub(super) tables: bool,
+}
+
+impl History {
+    pub(super) fn is_applied(&self, version: &str) -> bool {
+        self.applied.iter().any(|(applied, _)| applied == version)
+    }
+
+    /// The run that made a version what it is, where the engine did it.
+    pub(super) fn last_done(&self, version: &str) -> Option<&Run> {
+        self.runs.iter().rev().find(|run| run.version == version && run.outcome == Outcome::Done)
+    }
+
+    /// The run that went half the way, and that nothing ended since.
+    pub(super) fn unfinished(&self, version: &str) -> Option<&Run> {
+        let last = self.runs.iter().rev().find(|run| run.version == version)?;
+        (last.outcome != Outcome::Done && last.statements_done > 0).then_some(last)
+    }
+}
+
+const COLUMNS: &str = "id, version, name, direction, outcome, checksum, sql_checksum, down_checksum, statements, \
+    statements_done, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), took_ms, \
+    login || coalesce(' (' || account || '@' || host || ')', ''), application_version, error";
+
+/// Reads both, in one round trip where both are there.
+pub(super) async fn read(session: &Session) -> Result<History> {
+    let schema = &session.schema;
+    let applied = format!(
+        "SELECT version, to_char(run_on, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {schema}.__diesel_schema_migrations ORDER BY 1"
+    );
+    let runs = format!("SELECT {COLUMNS} FROM {schema}.__bedplate_migrations ORDER BY id");
+    match session.try_rows(&format!("{applied}; {runs}")).await {
+        Ok(rows) => {
+            let (applied, runs) = rows.iter().partition::<Vec<_>, _>(|row| row.len() == 2);
+            Ok(History {
+                applied: applied.into_iter().map(version).collect(),
+                runs: runs.into_iter().map(run).collect(),
+                tables: true,
+            })
+        }
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+            let known = session
+                .texts(&format!(
+                    "SELECT 1 WHERE to_regclass({}) IS NOT NULL",
+                    quote_literal(&format!("{schema}.__diesel_schema_migrations"))
+                ))
+                .await?;
+            let applied =
+                if known.is_empty() { Vec::new() } else { session.rows(&applied).await?.iter().map(version).collect() };
+            Ok(History { applied, ..History::default() })
+        }
+        Err(error) => Err(super::session::from_postgres(&error)),
+    }
+}
+
+fn version(row: &SimpleQueryRow) -> (String, String) {
+    (text(row, 0), text(row, 1))
+}
+
+fn text(row: &SimpleQueryRow, column: usize) -> String {
+    row.get(column).unwrap_or_default().to_owned()
+}
+
+fn run(row: &SimpleQueryRow) -> Run {
+    let number = |column| text(row, column).parse().unwrap_or_default();
+    Run {
+        id: text(row, 0).parse().unwrap_or_default(),
+        version: text(row, 1),
+        name: text(row, 2),
+        direction: text(row, 3).parse().unwrap_or(Way::Repair),
+        outcome: text(row, 4).parse().unwrap_or(Outcome::Failed),
+        checksum: text(row, 5),
+        sql_checksum: text(row, 6),
+        down_checksum: text(row, 7),
+        statements: number(8),
+        statements_done: number(9),
+        started_at: text(row, 10),
+        took_ms: text(row, 11).parse().unwrap_or_default(),
+        by: text(row, 12),
+        application_version: text(row, 13),
+        error: row.get(14).map(str::to_owned),
+    }
+}
+
+/// Makes both tables where they are missing. Diesel's is as Diesel makes it.
+pub(super) async fn prepare(session: &Session) -> Result<()> {
+    let schema = &session.schema;
+    session
+        .run(&format!(
+            "BEGIN; SET LOCAL client_min_messages = warning; \
+             CREATE TABLE IF NOT EXISTS {schema}.__diesel_schema_migrations ( \
+                 version VARCHAR(50) PRIMARY KEY NOT NULL, run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP); \
+             CREATE TABLE IF NOT EXISTS {schema}.__bedplate_migrations ( \
+                 id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
+                 version text NOT NULL, name text NOT NULL, database text NOT NULL DEFAULT current_database(), \
+                 direction text NOT NULL CHECK (direction IN ('up', 'down', 'baseline', 'repair')), \
+                 outcome text NOT NULL CHECK (outcome IN ('running', 'done', 'failed')), \
+                 up_sql text NOT NULL, down_sql text, \
+                 checksum text NOT NULL, sql_checksum text NOT NULL, down_checksum text NOT NULL, \
+                 statements integer NOT NULL, statements_done integer NOT NULL, \
+                 started_at timestamptz NOT NULL, took_ms bigint NOT NULL, \
+                 login text NOT NULL DEFAULT session_user, account text, host text, \
+                 application_version text NOT NULL, error text); \
+             COMMENT ON TABLE {schema}.__bedplate_migrations IS \
+                 'Every run of a migration by bedplate: which text, when, how long, by whom, how far. What is applied is in __diesel_schema_migrations.'; \
+             COMMIT"
+        ))
+        .await
+}
+
+/// The record of a run that begins.
+#[derive(Debug, Clone)]
+pub(super) struct Record<'m> {
+    pub(super) migration: &'m Migration,
+    pub(super) direction: Way,
+    pub(super) statements: usize,
+}
+
+impl Record<'_> {
+    /// The INSERT of its row, which returns the id.
+    pub(super) fn insert(
+        &self,
+        schema: &str,
+        outcome: Outcome,
+        done: usize,
+        took: Duration,
+        error: Option<&str>,
+    ) -> String {
+        let migration = self.migration;
+        let down = migration.down.as_ref();
+        let optional = |text: Option<&str>| text.map_or_else(|| "NULL".to_owned(), quote_literal);
+        format!(
+            "INSERT INTO {schema}.__bedplate_migrations (version, name, direction, outcome, up_sql, down_sql, checksum, \
+                 sql_checksum, down_checksum, statements, statements_done, started_at, took_ms, account, host, \
+                 application_version, error) \
+             VALUES ({}, {}, '{}', '{outcome}', {}, {}, '{}', '{}', '{}', {}, {done}, \
+                 clock_timestamp() - interval '{took} ms', {took}, {}, {}, {}, {}) RETURNING id::text",
+            quote_literal(&migration.version),
+            quote_literal(&migration.name),
+            self.direction,
+            quote_literal(&migration.up.sql),
+            optional(down.map(|down| down.sql.as_str())),
+            migration.up.checksum(),
+            migration.up.sql_checksum().unwrap_or_default(),
+            down.map(Script::checksum).unwrap_or_default(),
+            self.statements,
+            optional(account().as_deref()),
+            optional(host().as_deref()),
+            quote_literal(env!("CARGO_PKG_VERSION")),
+            optional(error),
+            took = took.as_millis(),
+        )
+    }
+
+    /// What tells Diesel.
+    pub(super) fn in_diesels_table(&self, schema: &str) -> String {
+        let version = quote_literal(&self.migration.version);
+        match self.direction {
+            Way::Up | Way::Baseline | Way::Repair => {
+                format!(
+                    "INSERT INTO {schema}.__diesel_schema_migrations (version) VALUES ({version}) ON CONFLICT DO NOTHING"
+                )
+            }
+            Way::Down => format!("DELETE FROM {schema}.__diesel_schema_migrations WHERE version = {version}"),
+        }
+    }
+}
+
+/// What a run of several transactions tells on its way.
+pub(super) fn progress(
+    schema: &str,
+    id: i64,
+    done: usize,
+    outcome: Outcome,
+    took: Duration,
+    error: Option<&str>,
+) -> String {
+    let error = error.map_or_else(|| "NULL".to_owned(), quote_literal);
+    format!(
+        "UPDATE {schema}.__bedplate_migrations SET statements_done = {done}, outcome = '{outcome}', took_ms = {}, \
+         error = {error} WHERE id = {id}",
+        took.as_millis()
+    )
+}
+
+/// The texts that a run was made from: `up.sql`, and `down.sql` where there was one.
+pub(super) async fn texts(session: &Session, run: i64) -> Result<(String, Option<String>)> {
+    let sql = format!("SELECT up_sql, down_sql FROM {}.__bedplate_migrations WHERE id = {run}", session.schema);
+    let rows = session.rows(&sql).await?;
+    let found = rows.first().map(|row| (text(row, 0), row.get(1).map(str::to_owned)));
+    Ok(found.unwrap_or_default())
+}
+
+fn account() -> Option<String> {
+    nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name)
+}
+
+fn host() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok()
+}

@@ -1,0 +1,109 @@
+//! Where every migration stands.
+
+use serde::Serialize;
+
+use super::folder::{Migration, Source};
+use super::history::{self, History, Run, Way};
+use super::session::Session;
+use super::{Options, Problem, drift};
+use crate::database::url::DatabaseUrl;
+use crate::error::Result;
+use crate::sql::text_enum;
+
+text_enum! {
+    /// Where a migration stands.
+    MigrationState {
+        /// The database has it.
+        Applied = "applied",
+        /// `migrate up` would apply it.
+        Pending = "pending",
+        /// Some of its statements are in the database; `migrate up` would go on.
+        Interrupted = "interrupted",
+        /// The database has it, and its files are not here.
+        Missing = "missing",
+    }
+}
+
+/// One migration, and whether the database has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MigrationStatus {
+    /// Diesel's key.
+    pub version: String,
+    /// Its directory's name; the version where nobody knows it.
+    pub name: String,
+    /// Where it stands.
+    pub state: MigrationState,
+    /// When it was applied, in UTC.
+    pub applied_at: Option<String>,
+    /// How long that took; `None` where another tool did it.
+    pub took_ms: Option<i64>,
+    /// Who did it: login, account, host.
+    pub by: Option<String>,
+    /// How files and database differ.
+    pub problems: Vec<Problem>,
+}
+
+/// Where every migration stands, oldest first. Writes nothing.
+///
+/// # Errors
+/// [`Error::Configuration`](crate::Error::Configuration) for a folder that cannot be read, an unknown login, a
+/// pooler in between; [`Error::Unavailable`](crate::Error::Unavailable) where nothing answers.
+pub async fn status(url: &DatabaseUrl, source: &Source) -> Result<Vec<MigrationStatus>> {
+    let files = source.read()?;
+    let session = Session::open(url, Options::default().lock_timeout).await?;
+    let history = history::read(&session).await?;
+    let mut problems = drift::compare(&files, &history)?;
+    drift::add_diffs(&session, &mut problems, &files, &history).await?;
+    Ok(list(&files, &history, &problems))
+}
+
+/// Every run that the engine knows of, oldest first.
+///
+/// # Errors
+/// As [`status`].
+pub async fn history(url: &DatabaseUrl) -> Result<Vec<Run>> {
+    let session = Session::open(url, Options::default().lock_timeout).await?;
+    Ok(history::read(&session).await?.runs)
+}
+
+fn list(files: &[Migration], history: &History, problems: &[Problem]) -> Vec<MigrationStatus> {
+    let of = |version: &str| problems.iter().filter(|p| p.version == version).cloned().collect::<Vec<_>>();
+    let mut all: Vec<_> = files
+        .iter()
+        .map(|file| {
+            let state = match history.is_applied(&file.version) {
+                true => MigrationState::Applied,
+                false if history.unfinished(&file.version).is_some() => MigrationState::Interrupted,
+                false => MigrationState::Pending,
+            };
+            entry(&file.version, &file.name, state, history, of(&file.version))
+        })
+        .collect();
+    let gone = history.applied.iter().filter(|(version, _)| !files.iter().any(|file| file.version == *version));
+    all.extend(gone.map(|(version, _)| {
+        let name = history.last_done(version).map_or(version.as_str(), |run| run.name.as_str());
+        entry(version, name, MigrationState::Missing, history, of(version))
+    }));
+    all.sort_by(|a, b| a.version.cmp(&b.version));
+    all
+}
+
+fn entry(
+    version: &str,
+    name: &str,
+    state: MigrationState,
+    history: &History,
+    problems: Vec<Problem>,
+) -> MigrationStatus {
+    let applied_at = history.applied.iter().find(|(applied, _)| applied == version).map(|(_, at)| at.clone());
+    let run = history.last_done(version).filter(|run| applied_at.is_some() && run.direction != Way::Down);
+    MigrationStatus {
+        version: version.to_owned(),
+        name: name.to_owned(),
+        state,
+        applied_at: run.map(|run| run.started_at.clone()).or(applied_at),
+        took_ms: run.filter(|run| run.direction == Way::Up).map(|run| run.took_ms),
+        by: run.map(|run| run.by.clone()),
+        problems,
+    }
+}
