@@ -18,6 +18,7 @@ pub mod quote;
 pub mod request;
 /// The tables, as `diesel print-schema` writes them.
 #[rustfmt::skip]
+#[expect(clippy::doc_markdown, reason = "generated from the database's comments")]
 pub mod schema;
 
 pub use quote::{NewRfqQuote, RfqQuote, RfqQuoteId, RfqQuoteRepository, RfqQuoteStatus};

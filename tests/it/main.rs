@@ -32,6 +32,8 @@ mod ideas;
 mod identity_races;
 mod isolation;
 mod maintain;
+mod marketdata;
+mod marketdata_load;
 mod migrations;
 mod organizations;
 mod plans;
@@ -39,6 +41,8 @@ mod prepared;
 mod private_server;
 mod quoting;
 mod races;
+mod rfq;
+mod rfq_races;
 mod seeds;
 #[cfg(feature = "tower-sessions")]
 mod session_http;

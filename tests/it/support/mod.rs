@@ -5,7 +5,7 @@ pub mod database;
 pub mod server;
 
 pub use builders::{Home, IdeaBuilder, claimed, home, organization, user};
-pub use database::{TestDatabase, db, empty_db};
+pub use database::{TestDatabase, db, empty_db, marketdata_db, migrated, rfq_db};
 
 use std::time::Duration;
 
