@@ -184,7 +184,9 @@ async fn all_by_index(db: &TestDatabase, plans: &BTreeMap<String, String>, exemp
 /// The plan of every statement that was prepared on the transaction's connection and names one of these tables.
 async fn explain_all<S>(tx: &Tx<S>, tables: &str) -> Result<BTreeMap<String, String>> {
     let mut connection = tx.connection();
-    connection.batch_execute("SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off").await?;
+    // A query without binds has kept the plan of its first run.
+    let settings = "DISCARD PLANS; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off";
+    connection.batch_execute(settings).await?;
     let prepared: Vec<Prepared> = sql_query(format!(
         "SELECT name, statement, cardinality(parameter_types) AS parameters FROM pg_prepared_statements \
           WHERE statement ~ '{tables}' AND statement !~ 'pg_'"
@@ -194,7 +196,8 @@ async fn explain_all<S>(tx: &Tx<S>, tables: &str) -> Result<BTreeMap<String, Str
     let mut plans = BTreeMap::new();
     for query in prepared {
         let nulls = vec!["NULL"; usize::try_from(query.parameters).unwrap()].join(", ");
-        let explain = format!("EXPLAIN (COSTS off) EXECUTE \"{}\" ({nulls})", query.name);
+        let nulls = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+        let explain = format!("EXPLAIN (COSTS off) EXECUTE \"{}\" {nulls}", query.name);
         plans.insert(query.statement, lines(tx, &explain).await?);
     }
     Ok(plans)
