@@ -406,6 +406,20 @@ async fn every_change_is_audited_and_terms_stay_as_they_are(#[future(awt)] rfq_d
     assert_eq!(reopen.to_string(), "status is not allowed (rfqs_status_transition)");
 }
 
+/// Also for a client that knows nothing of the repository.
+#[rstest]
+#[tokio::test]
+async fn the_database_refuses_a_second_accepted_quote(#[future(awt)] rfq_db: TestDatabase) {
+    let (db, context) = (rfq_db, tenant());
+    let rfq = request(&db, &context, Side::Buy).await;
+    quote(&db, &context, rfq.id, "1").await.unwrap();
+    quote(&db, &context, rfq.id, "2").await.unwrap();
+    let mut app = connection(db.config().url()).await;
+    execute(&mut app, &format!("SET ROLE bedplate_app; SET app.tenant_id = '{}'", context.tenant_id())).await;
+    let both = app.batch_execute("UPDATE rfq_quotes SET status = 'accepted'").await.map_err(Error::from).unwrap_err();
+    assert_eq!(both.to_string(), "rfq_id is in conflict with another row (rfq_quotes_rfq_id_key)");
+}
+
 /// To the letter, columns included: nobody else has a right.
 #[rstest]
 #[tokio::test]
