@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bedplate::database::DatabaseName;
 use bedplate::models::{
     AuditEntry, AuditFilter, AuditedEntity, NewApiKey, OrganizationRole, PageRequest, TenantId, UserChanges, UserId,
 };
@@ -334,7 +335,6 @@ async fn a_row_that_was_not_there_is_none_and_a_table_that_is_not_audited_is_an_
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_begins_with_the_rows_that_are_there(#[future(awt)] db: TestDatabase) {
-    use bedplate::database::DatabaseName;
     use bedplate::database::migrate::{self, Direction, Source};
     // 1
     migrate::run(&db.url, &Source::Embedded(DatabaseName::Main), Direction::Down { count: 3 }, |_| {}).await.unwrap();
