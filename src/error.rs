@@ -134,11 +134,13 @@ pub enum Error {
         /// Which file or rule, and what the database said.
         message: String,
     },
-    /// The doctor found something: see what it printed.
-    #[error("{count} found: run the SQL behind the arrows, and the doctor again")]
+    /// Something was looked at and is not as it should be: see what was printed.
+    #[error("{count} found: {advice}")]
     Findings {
         /// How many things.
         count: usize,
+        /// What to do.
+        advice: &'static str,
     },
     /// A row of a bulk load is wrong. Nothing of the load was written.
     #[error("row {row}: {error}; nothing was loaded")]

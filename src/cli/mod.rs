@@ -6,6 +6,7 @@ mod down;
 mod maintain;
 mod migrate;
 mod reset;
+mod schema;
 mod seed;
 mod status;
 mod ui;
@@ -23,8 +24,8 @@ use crate::database::{Config, Environment};
 use crate::error::{Error, Result};
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused; 4 the database cannot be reached; 5 the doctor
-found something.
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused; 4 the database cannot be reached; 5 looked, and found \
+something: doctor, migrate lint and verify, schema docs --check.
 The environment and `.env` name the database (see .env.example); where they name none, `bedplate up` runs a \
 private PostgreSQL with its data in .bedplate/.";
 
@@ -58,6 +59,8 @@ enum Command {
     Status(status::Args),
     /// Ask the database whether every rule holds; exit code 5 where one does not
     Doctor(doctor::Args),
+    /// Documentation of the schema, from the database's catalogue
+    Schema(schema::Args),
     /// Make partitions ahead, drop old ones, prune sessions and idempotency keys
     Maintain(maintain::Args),
     /// Print a completion script for a shell
@@ -81,6 +84,7 @@ pub fn bedplate() -> ExitCode {
             Command::Reset(args) => reset::run(&args).await,
             Command::Status(args) => status::run(&args).await,
             Command::Doctor(args) => doctor::run(&args).await,
+            Command::Schema(args) => schema::run(&args).await,
             Command::Maintain(args) => maintain::run(&args).await,
             Command::Completions(args) => {
                 completions::run(&args);

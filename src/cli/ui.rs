@@ -60,12 +60,11 @@ impl Progress {
 
     /// Something starts.
     pub(super) fn step(&self, message: &str) {
-        match &self.spinner {
-            Some(bar) => bar.set_message(format!("{}{message}", self.prefix)),
-            None => {
-                eprintln!("{}{message} …", self.prefix);
-                *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-            }
+        if let Some(bar) = &self.spinner {
+            bar.set_message(format!("{}{message}", self.prefix));
+        } else {
+            eprintln!("{}{message} …", self.prefix);
+            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
     }
 

@@ -14,6 +14,7 @@ mod pool;
 pub mod private_server;
 pub mod reset;
 mod savepoint;
+pub mod schema_docs;
 pub mod seed;
 pub mod status;
 mod tenant;

@@ -187,6 +187,24 @@ async fn everything_has_a_comment(#[values(Main, Rfq, Marketdata)] of: DatabaseN
     .await;
 }
 
+/// Those of keys too; a partition's are its table's.
+#[rstest]
+#[tokio::test]
+async fn every_index_says_what_it_serves(#[future(awt)] db: TestDatabase) {
+    let owner = &mut connection(&db.url).await;
+    let indexes = format!("SELECT indexrelid FROM pg_index JOIN ({TABLES}) AS t ON t.oid = indrelid");
+    none(
+        owner,
+        &indexes,
+        50,
+        &format!(
+            "SELECT indexrelid::regclass FROM ({indexes}) AS i \
+              WHERE coalesce(obj_description(indexrelid, 'pg_class'), '') = ''"
+        ),
+    )
+    .await;
+}
+
 #[rstest]
 #[tokio::test]
 async fn every_function_is_pinned_and_closed(#[values(Main, Rfq, Marketdata)] of: DatabaseName) {

@@ -10,7 +10,7 @@ use crate::support::server::server;
 use crate::support::{connection, empty_db, execute, number};
 
 /// `bedplate` with exactly these variables, in this folder.
-fn bedplate(folder: &Path, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
+pub fn bedplate(folder: &Path, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
     command(env!("CARGO_BIN_EXE_bedplate"), folder, vars, arguments)
 }
 
@@ -22,12 +22,12 @@ fn command(program: &str, folder: &Path, vars: &[(&str, &str)], arguments: &[&st
     command.current_dir(folder).args(arguments).envs(vars.iter().copied()).output().unwrap()
 }
 
-fn out(output: &Output) -> String {
+pub fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// One line on standard error beginning with `error: `, and nothing like a backtrace.
-fn error(output: &Output, code: i32) -> String {
+pub fn error(output: &Output, code: i32) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!((output.status.code(), lines.len()), (Some(code), 1), "{said}");
@@ -186,7 +186,7 @@ async fn a_migration_that_fails_is_one_line(#[future(awt)] empty_db: DatabaseUrl
     let said = error(&run, 1);
     assert_eq!(
         said,
-        "error: migration 2026-01-01-000000_bad failed: division by zero; mend it and run `bedplate migrate` again"
+        "error: migration 2026-01-01-000000_bad failed: up.sql line 2, statement 2 of 2 (SELECT 1 / 0): division by zero; mend it and run `bedplate migrate` again"
     );
     assert_eq!(
         number(&mut connection(&empty_db).await, "SELECT count(*) FROM pg_class WHERE relname = 'half'").await,

@@ -34,6 +34,10 @@ mod isolation;
 mod maintain;
 mod marketdata;
 mod marketdata_load;
+mod migrate_faults;
+mod migrate_side_by_side;
+mod migrate_statements;
+mod migrate_verify;
 mod migrations;
 mod organizations;
 mod plans;
@@ -43,6 +47,7 @@ mod quoting;
 mod races;
 mod rfq;
 mod rfq_races;
+mod schema_docs;
 mod seeds;
 #[cfg(feature = "tower-sessions")]
 mod session_http;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::target::{Target, each};
+use super::target::{Target, each, print_json};
 use crate::cli::ui::Progress;
 use crate::database::migrate::{self, Direction, Options, Repair};
 use crate::error::{Error, Result};
@@ -54,7 +54,7 @@ pub(super) async fn run(targets: &[Target], direction: &Direction, options: &Opt
     progress.finish();
     let done = done.inspect_err(show_diffs)?;
     if json {
-        println!("{}", serde_json::json!({ "done": done.into_iter().collect::<std::collections::BTreeMap<_, _>>() }));
+        print_json(done, |done| serde_json::json!({ "done": done }));
         return Ok(());
     }
     let verb = match direction {
@@ -97,7 +97,7 @@ pub(super) async fn repair(targets: &[Target], repairs: &[Repair], json: bool) -
     print(
         done,
         json,
-        |done| done.to_owned(),
+        ToOwned::to_owned,
         "Nothing to mend: files and database agree, or what differs is for you to say.",
     );
     Ok(())
@@ -105,7 +105,7 @@ pub(super) async fn repair(targets: &[Target], repairs: &[Repair], json: bool) -
 
 fn print(done: Vec<(String, Vec<String>)>, json: bool, line: impl Fn(&str) -> String, nothing: &str) {
     if json {
-        println!("{}", serde_json::json!({ "done": done.into_iter().collect::<std::collections::BTreeMap<_, _>>() }));
+        print_json(done, |done| serde_json::json!({ "done": done }));
     } else if done.iter().all(|(_, done)| done.is_empty()) {
         println!("{nothing}");
     } else {

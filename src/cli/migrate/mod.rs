@@ -1,6 +1,7 @@
 //! `bedplate migrate …`.
 
 mod change;
+mod prove;
 mod show;
 mod target;
 
@@ -20,6 +21,8 @@ Examples:
   bedplate migrate redo                             shows that the last one comes back
   bedplate migrate down --to 2026-11-20-101600
   bedplate migrate status --database rfq --json
+  bedplate migrate plan                             the locks of what is pending
+  bedplate migrate verify --all                     as CI does
   bedplate migrate --dir other/migrations --url postgres://owner:secret@db/app status
 
 Works on any folder of Diesel migrations; the diesel CLI works on the same folders.";
@@ -69,6 +72,18 @@ enum Command {
     Status,
     /// Show every run, also those that failed
     History,
+    /// Show what `up` would do: each statement, the locks it takes, what is read or rewritten meanwhile
+    Plan {
+        #[command(flatten)]
+        scratch: prove::Scratch,
+    },
+    /// Prove on a scratch database that every migration comes back, with rows too, and that schema.rs is fresh
+    Verify {
+        #[command(flatten)]
+        scratch: prove::Scratch,
+        #[command(flatten)]
+        what: prove::What,
+    },
     /// Make the files of a new migration
     Create {
         /// In lower case with underscores: `add_phone_to_users`
@@ -102,6 +117,8 @@ pub(super) async fn run(args: Args) -> Result<()> {
         Command::Redo { patience } => (Direction::Redo, patience),
         Command::Status => return show::status(&place.targets()?, json).await,
         Command::History => return show::history(&place.targets()?, json).await,
+        Command::Plan { scratch } => return prove::plan(&place.targets()?, &scratch, json).await,
+        Command::Verify { scratch, what } => return prove::verify(&place.targets()?, &scratch, &what, json).await,
         Command::Create { name } => return create(&place, &name, json),
         Command::Baseline { to } => return change::baseline(&place.targets()?, to.as_deref(), json).await,
         Command::Repair { accept, forget } => {

@@ -1,8 +1,6 @@
 //! The subcommands that only look.
 
-use std::collections::BTreeMap;
-
-use super::target::{Target, each};
+use super::target::{Target, each, print_json};
 use crate::cli::ui::table;
 use crate::database::migrate::{self, Difference, MigrationState, MigrationStatus, Outcome};
 use crate::error::Result;
@@ -10,7 +8,7 @@ use crate::error::Result;
 pub(super) async fn status(targets: &[Target], json: bool) -> Result<()> {
     let all = each(targets, async |target: Target| migrate::status(&target.url, &target.source).await).await?;
     if json {
-        print_json("migrations", all);
+        print_json(all, |migrations| serde_json::json!({ "migrations": migrations }));
         return Ok(());
     }
     for (name, migrations) in all {
@@ -58,7 +56,7 @@ fn state(migration: &MigrationStatus) -> String {
 pub(super) async fn history(targets: &[Target], json: bool) -> Result<()> {
     let all = each(targets, async |target: Target| migrate::history(&target.url).await).await?;
     if json {
-        print_json("runs", all);
+        print_json(all, |runs| serde_json::json!({ "runs": runs }));
         return Ok(());
     }
     for (name, runs) in all {
@@ -87,15 +85,4 @@ fn heading(name: &str, of: usize) {
     if of > 1 {
         println!("\n{name}");
     }
-}
-
-/// One database: its list. Several: a list by name.
-fn print_json<T: serde::Serialize>(what: &str, mut all: Vec<(String, Vec<T>)>) {
-    let json = if all.len() == 1 {
-        serde_json::json!({ what: all.remove(0).1 })
-    } else {
-        let by_name = all.into_iter().map(|(name, list)| (name, serde_json::json!({ what: list })));
-        serde_json::json!({ "databases": by_name.collect::<BTreeMap<_, _>>() })
-    };
-    println!("{json}");
 }

@@ -35,6 +35,8 @@ pub(super) struct Target {
     pub(super) name: String,
     pub(super) url: DatabaseUrl,
     pub(super) source: Source,
+    /// `None` for a folder of somebody else's.
+    pub(super) database: Option<DatabaseName>,
 }
 
 impl Where {
@@ -52,8 +54,10 @@ impl Where {
             None => config()?.for_database(name)?.owner_url,
         };
         let source = self.dir.as_ref().map_or(Source::Embedded(name), |path| Source::Directory(path.clone()));
-        let name = if self.dir.is_some() { url.database().to_owned() } else { name.to_string() };
-        Ok(Target { name, url, source })
+        if self.dir.is_some() {
+            return Ok(Target { name: url.database().to_owned(), url, source, database: None });
+        }
+        Ok(Target { name: name.to_string(), url, source, database: Some(name) })
     }
 
     /// Where a new migration goes.
@@ -84,4 +88,15 @@ fn named(name: &str, error: Error) -> Error {
         }
         other => other,
     }
+}
+
+/// One database: its answer. Several: an answer by name.
+pub(super) fn print_json<T>(mut all: Vec<(String, T)>, answer: impl Fn(T) -> serde_json::Value) {
+    let json = if all.len() == 1 {
+        answer(all.remove(0).1)
+    } else {
+        let by_name = all.into_iter().map(|(name, one)| (name, answer(one)));
+        serde_json::json!({ "databases": by_name.collect::<serde_json::Map<_, _>>() })
+    };
+    println!("{json}");
 }

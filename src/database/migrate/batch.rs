@@ -64,7 +64,7 @@ impl Batches {
             .match_indices("/*")
             .find_map(|(start, _)| {
                 let end = start + statement.sql[start..].find("*/")? + 2;
-                is_batch_mark(&statement.sql[start..end]).then(|| (start, end))
+                is_batch_mark(&statement.sql[start..end]).then_some((start, end))
             })
             .filter(|_| condition)
             .ok_or_else(|| wrong("says /* batch */, which goes behind the condition of its WHERE"))?;

@@ -22,12 +22,18 @@ mod folder;
 mod history;
 mod lock;
 mod observe;
+mod plan;
+mod rows;
 mod run;
+mod schema_rs;
+mod scratch;
 mod script;
 mod send;
 mod session;
+mod snapshot;
 mod statement;
 mod status;
+mod verify;
 
 use std::time::Duration;
 
@@ -36,10 +42,13 @@ pub use create::create;
 pub use drift::{Difference, Problem};
 pub use folder::{Metadata, Migration, Source};
 pub use history::{Outcome, Run, Way};
+pub use plan::{PlannedMigration, PlannedStatement, TableLock, TableWork, plan};
 pub use run::{run, run_with};
+pub use schema_rs::Freshness;
 pub use script::Script;
 pub use statement::Statement;
 pub use status::{MigrationState, MigrationStatus, history, status};
+pub use verify::{Rows, Verification, Verified, Verify, verify};
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

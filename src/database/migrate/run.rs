@@ -57,7 +57,7 @@ pub async fn run_with(
     let history = read_history(&session, false, options, on_event).await?;
     let problems = check(&session, &files, &history, &direction, options).await?;
     if steps(&session, &files, &history, &direction).await?.is_empty() {
-        problems.into_iter().for_each(|problem| on_event(Event::Noticed { problem }));
+        notice(problems, on_event);
         return Ok(Vec::new());
     }
     if session.read_only {
@@ -67,7 +67,7 @@ pub async fn run_with(
     // Whoever had the lock before may have done it all.
     let history = read_history(&session, !history.tables, options, on_event).await?;
     let problems = check(&session, &files, &history, &direction, options).await?;
-    problems.into_iter().for_each(|problem| on_event(Event::Noticed { problem }));
+    notice(problems, on_event);
     let steps = steps(&session, &files, &history, &direction).await?;
 
     let mut observer = Observer::new(url, session.pid);
@@ -82,6 +82,12 @@ pub async fn run_with(
     }
     done.dedup();
     Ok(done)
+}
+
+fn notice(problems: Vec<Problem>, on_event: Watcher<'_>) {
+    for problem in problems {
+        on_event(Event::Noticed { problem });
+    }
 }
 
 /// Again and again, while somebody holds the history's tables. Makes them where `making` and they are missing.
