@@ -10,13 +10,13 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Bool, Jsonb, Nullable, Text, Timestamptz};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::database::TenantTx;
+use crate::database::{RfqTx, TenantTx};
 use crate::error::Result;
 use crate::ids::{Entity, Id};
 use crate::pagination::{Cursor, Page, PageRequest};
@@ -90,17 +90,27 @@ pub struct AuditFilter {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// The tenant's audit log.
+/// The tenant's audit log. Each database with tenants has one, of the same shape (the test
+/// `catalogue::what_is_shared_is_equal`).
 #[derive(Clone, Copy)]
 pub struct AuditRepository<'t> {
-    tx: &'t TenantTx,
+    tenant_id: TenantId,
+    connection: &'t AsyncPgConnection,
 }
 
 impl TenantTx {
     /// The tenant's audit log.
     #[must_use]
     pub fn audit(&self) -> AuditRepository<'_> {
-        AuditRepository { tx: self }
+        AuditRepository { tenant_id: self.tenant_id(), connection: self.connection() }
+    }
+}
+
+impl RfqTx {
+    /// The tenant's audit log of this database.
+    #[must_use]
+    pub fn audit(&self) -> AuditRepository<'_> {
+        AuditRepository { tenant_id: self.tenant_id(), connection: self.connection() }
     }
 }
 
@@ -118,7 +128,7 @@ impl AuditRepository<'_> {
     pub async fn list(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>> {
         const ORDER: &str = "audit";
         let mut query = audit_log::table
-            .filter(audit_log::tenant_id.eq(self.tx.tenant_id()))
+            .filter(audit_log::tenant_id.eq(self.tenant_id))
             .order((audit_log::created_at.desc(), audit_log::sequence.desc()))
             .limit(page.fetch()?)
             .select(AuditEntry::as_select())
@@ -151,7 +161,7 @@ impl AuditRepository<'_> {
                     .sql(")"),
             );
         }
-        let rows = cached(query).load(&mut self.tx.connection()).await?;
+        let rows = cached(query).load(&mut { self.connection }).await?;
         Ok(Page::new(rows, page, |last: &AuditEntry| Cursor::new(ORDER, &(last.created_at, last.sequence), last.id)))
     }
 
@@ -167,7 +177,7 @@ impl AuditRepository<'_> {
             .bind::<Text, _>(entity.entity_type)
             .bind::<Text, _>(entity.entity_id)
             .bind::<Timestamptz, _>(time);
-        Ok(cached(query).get_result::<State>(&mut self.tx.connection()).await?.state)
+        Ok(cached(query).get_result::<State>(&mut { self.connection }).await?.state)
     }
 
     /// Records what no row shows: a sign-in, an export, a look at something confidential. Who, when and where
@@ -190,7 +200,7 @@ impl AuditRepository<'_> {
             .bind::<Text, _>(entity.entity_type)
             .bind::<Text, _>(entity.entity_id)
             .bind::<Jsonb, _>(details);
-        cached(query).execute(&mut self.tx.connection()).await?;
+        cached(query).execute(&mut { self.connection }).await?;
         Ok(())
     }
 }

@@ -142,6 +142,14 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
+    /// A row of a bulk load is wrong. Nothing of the load was written.
+    #[error("row {row}: {error}; nothing was loaded")]
+    Row {
+        /// Which one: 1 for the first.
+        row: u64,
+        /// What is wrong with it.
+        error: Box<Self>,
+    },
     /// A file or process of this machine: seeds, migrations, the private server.
     #[error("{doing}: {source}")]
     Io {
@@ -296,6 +304,7 @@ fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformat
             Error::Forbidden { message: m.to_owned() }
         }
         m if m.starts_with("value too long for type") => Error::invalid("value", "is too long"),
+        "numeric field overflow" => Error::invalid("value", "is too large"),
         m if m.starts_with("invalid byte sequence") || m.starts_with("unsupported Unicode escape sequence") => {
             Error::invalid("value", "holds a character that PostgreSQL cannot store (NUL)")
         }

@@ -5,9 +5,11 @@ pub mod database;
 pub mod error;
 pub mod ideas;
 pub mod ids;
+pub mod marketdata;
 pub mod models;
 pub mod pagination;
 pub mod repositories;
+pub mod rfq;
 /// The tables, as `diesel print-schema` writes them.
 #[rustfmt::skip]
 #[expect(clippy::doc_markdown, reason = "generated from the database's comments")]
@@ -20,5 +22,8 @@ mod validation;
 #[doc(hidden)]
 pub mod cli;
 
-pub use database::{Config, Database, DatabaseUrl, Environment, SessionTx, SystemTx, TenantContext, TenantTx};
+pub use database::{
+    Config, Database, DatabaseUrl, Environment, MarketdataDatabase, MarketdataSystemTx, MarketdataTx, RfqDatabase,
+    RfqSystemTx, RfqTx, SessionTx, SystemTx, TenantContext, TenantTx,
+};
 pub use error::{Error, Result};

@@ -7,7 +7,14 @@ pub use crate::ideas::{
     BusinessIdeaStatus, Claim, Evaluation, EvaluationFilter, EvaluationId, EvaluationStatus, EvaluationSummary,
     JsonField, Lease, NewBusinessIdea, NewEvaluation, Priority,
 };
+pub use crate::marketdata::{
+    AssetClass, Instrument, InstrumentFilter, InstrumentStatus, NewInstrument, NewPriceTick, NewVenue, PriceTick,
+    Venue, VenueStatus,
+};
 pub use crate::pagination::{Cursor, Page, PageRequest};
+pub use crate::rfq::{
+    NewRfq, NewRfqQuote, Rfq, RfqFilter, RfqId, RfqQuote, RfqQuoteId, RfqQuoteStatus, RfqStatus, Side,
+};
 pub use crate::sql::Upserted;
 pub use crate::tenancy::{
     ApiKey, ApiKeyFilter, ApiKeyId, ApiKeySecret, Membership, NewApiKey, NewEntitlement, NewOrganization, NewTenant,

@@ -2,6 +2,8 @@
 
 pub use crate::audit::AuditRepository;
 pub use crate::ideas::{AgentResultRepository, BusinessIdeaRepository, EvaluationRepository};
+pub use crate::marketdata::{InstrumentRepository, PriceTickRepository, VenueRepository};
+pub use crate::rfq::{RfqQuoteRepository, RfqRepository};
 pub use crate::tenancy::{
     ApiKeyRepository, EntitlementRepository, MembershipRepository, OrganizationRepository, RoleRepository,
     SessionRepository, TenantRepository, UserRepository,

@@ -3,6 +3,8 @@
 
 use std::ops::RangeInclusive;
 
+use bigdecimal::BigDecimal;
+use bigdecimal::num_bigint::Sign;
 use serde_json::Value;
 
 use crate::error::{Error, Result, Violation};
@@ -31,6 +33,30 @@ impl Check {
             self.add(field, format!("is {number}, allowed are {} to {}", range.start(), range.end()));
         }
         self
+    }
+
+    /// A number that a column `numeric(20, scale)` holds as it is, without rounding.
+    pub(crate) fn numeric(&mut self, field: &str, number: &BigDecimal, scale: i64) -> &mut Self {
+        // Zeros at the end do not count; nothing is computed, however long the exponent of a client's number is.
+        let exact = number.fractional_digit_count() <= scale;
+        let normalized = if exact { None } else { Some(number.normalized()) };
+        let number = normalized.as_ref().unwrap_or(number);
+        let (digits, after) = (i64::try_from(number.digits()).unwrap_or(i64::MAX), number.fractional_digit_count());
+        if after > scale {
+            self.add(field, format!("has {after} digits after the point, allowed are {scale}"));
+        } else if digits.saturating_sub(after) > 20 - scale {
+            self.add(field, format!("is too large: allowed are {} digits before the point", 20 - scale));
+        }
+        self
+    }
+
+    /// The same, greater than zero.
+    pub(crate) fn positive(&mut self, field: &str, number: &BigDecimal, scale: i64) -> &mut Self {
+        if number.sign() != Sign::Plus {
+            self.add(field, "is not greater than 0".into());
+            return self;
+        }
+        self.numeric(field, number, scale)
     }
 
     /// JSON that `jsonb` can hold: no NUL in any string or key.
@@ -73,9 +99,25 @@ fn holds_nul(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
     use serde_json::json;
 
     use super::*;
+
+    #[rstest]
+    #[case("0.0001", "")]
+    #[case("9999999999999999.9999", "")]
+    #[case("1.00000000000000", "")]
+    #[case("0", "quantity is not greater than 0")]
+    #[case("-1", "quantity is not greater than 0")]
+    #[case("0.00001", "quantity has 5 digits after the point, allowed are 4")]
+    #[case("10000000000000000", "quantity is too large: allowed are 16 digits before the point")]
+    #[case("1e1000000000", "quantity is too large: allowed are 16 digits before the point")]
+    #[case("1e-1000000000", "quantity has 1000000000 digits after the point, allowed are 4")]
+    fn a_number_fits_its_column_or_is_told(#[case] number: &str, #[case] expected: &str) {
+        let told = Check::default().positive("quantity", &number.parse().unwrap(), 4).finish();
+        assert_eq!(told.map_err(|error| error.to_string()).err().unwrap_or_default(), expected);
+    }
 
     #[test]
     fn every_violation_is_listed() {

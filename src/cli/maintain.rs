@@ -28,6 +28,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
         audit_months_ahead: args.audit_months_ahead,
         audit_months: args.keep_audit_months,
         idempotency_days: args.keep_idempotency_days,
+        ..Keep::default()
     };
     let progress = Progress::new();
     let done = maintain::run(&config()?, keep, |step| progress.step(step)).await;

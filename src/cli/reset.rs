@@ -34,7 +34,9 @@ pub(super) async fn run(args: &Args) -> Result<()> {
             shown.migration(event);
         })
         .await?;
-        progress.seeds(&seed::load(&config.owner_url, config.environment, &sets(config.environment)).await?);
+        progress.seeds(
+            &seed::load(&config.owner_url, DatabaseName::Main, config.environment, &sets(config.environment)).await?,
+        );
         database_status::read(&config.owner_url).await
     }
     .await;

@@ -2,6 +2,7 @@
 
 use super::ui::Progress;
 use super::{config, sets};
+use crate::database::DatabaseName;
 use crate::database::seed::{self, Outcome, Set};
 use crate::error::Result;
 
@@ -22,7 +23,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     let chosen = if args.sets.is_empty() { sets(config.environment) } else { args.sets.clone() };
     let progress = Progress::new();
     progress.step("loading seeds");
-    let loaded = seed::load(&config.owner_url, config.environment, &chosen).await;
+    let loaded = seed::load(&config.owner_url, DatabaseName::Main, config.environment, &chosen).await;
     let loaded = loaded.inspect(|outcomes| progress.seeds(outcomes));
     progress.finish();
     let loaded = loaded?;

@@ -36,7 +36,8 @@ async fn bring_up(progress: &Progress) -> Result<()> {
     })
     .await?;
     progress.step("loading seeds");
-    let seeded = seed::load(&config.owner_url, config.environment, &sets(config.environment)).await?;
+    let seeded =
+        seed::load(&config.owner_url, DatabaseName::Main, config.environment, &sets(config.environment)).await?;
     progress.seeds(&seeded);
     changed |= !applied.is_empty() || seeded.iter().any(|(_, outcome)| *outcome != Outcome::Unchanged);
 

@@ -1,5 +1,5 @@
-//! What is to be done from time to time, best every day: months of the audit log made ahead and dropped when
-//! they are old, sessions that are over, old idempotency keys.
+//! What is to be done from time to time, best every day, in each database: months of the audit log and days of
+//! prices made ahead and dropped when they are old, sessions that are over, old idempotency keys.
 //!
 //! Always holds: it may run any number of times, also side by side, and while everything else runs.
 
@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use super::Database;
 use super::config::Config;
+use super::name::DatabaseName;
 use super::pool::connect;
+use super::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
 
 /// How many sessions one statement deletes.
@@ -31,20 +33,24 @@ pub struct Keep {
     pub audit_months: Option<u16>,
     /// Days that idempotency keys are kept.
     pub idempotency_days: u16,
+    /// Days of prices that are made ahead of the present one.
+    pub price_days_ahead: u16,
+    /// Days of prices before the present one that are kept; `None`: all.
+    pub price_days: Option<u16>,
 }
 
 impl Default for Keep {
     fn default() -> Self {
-        Self { audit_months_ahead: 3, audit_months: None, idempotency_days: 7 }
+        Self { audit_months_ahead: 3, audit_months: None, idempotency_days: 7, price_days_ahead: 3, price_days: None }
     }
 }
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Maintained {
-    /// Partitions of the audit log that were made.
+    /// Partitions of the audit log, or of prices, that were made.
     pub partitions_created: Vec<String>,
-    /// Partitions that were dropped, with their entries.
+    /// Partitions that were dropped, with their rows.
     pub partitions_dropped: Vec<String>,
     /// Sessions that were over.
     pub sessions_pruned: usize,
@@ -58,28 +64,15 @@ struct Name {
     name: String,
 }
 
-/// Does what is to be done, with the owner's login for the partitions and the application's for the rest.
-/// `step` is told what begins.
+/// Does what is to be done in the database `main`, with the owner's login for the partitions and the application's
+/// for the rest. `step` is told what begins.
 ///
 /// # Errors
 /// [`Error::Timeout`] where a lock is not got in several attempts: none waits for longer than two seconds,
 /// because whoever comes after would wait too. Those of [`connect`].
 pub async fn run(config: &Config, keep: Keep, mut step: impl FnMut(&str)) -> Result<Maintained> {
     let mut done = Maintained::default();
-    let mut owner = connect(&config.owner_url).await?;
-    owner.batch_execute("SET lock_timeout = '2s'").await?;
-    for month in months(&mut owner, keep.audit_months_ahead).await? {
-        step(&format!("partition of the audit log for {}", &month[..7]));
-        let create =
-            "SELECT 'audit_log_' || to_char($1::date, 'YYYY_MM') AS name WHERE create_audit_partition($1::date)";
-        done.partitions_created.append(&mut patiently(&mut owner, create, &month).await?);
-    }
-    if let Some(months) = keep.audit_months {
-        step("old months of the audit log");
-        let drop = "SELECT drop_audit_partitions((date_trunc('month', now() AT TIME ZONE 'UTC') \
-                                                  - make_interval(months => $1::int))::date) AS name";
-        done.partitions_dropped = patiently(&mut owner, drop, &months.to_string()).await?;
-    }
+    audit_log(&config.owner_url, keep, &mut done, &mut step).await?;
     let database = Database::connect(config.clone()).await?;
     step("sessions that are over");
     loop {
@@ -94,6 +87,62 @@ pub async fn run(config: &Config, keep: Keep, mut step: impl FnMut(&str)) -> Res
     done.idempotency_keys_pruned =
         database.system_tx("maintain.idempotency_keys", async move |tx| tx.prune_idempotency_keys(days).await).await?;
     Ok(done)
+}
+
+/// Does what is to be done in the database `rfq` beside `main`, whose configuration is given: its audit log.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn run_rfq(main: &Config, keep: Keep, mut step: impl FnMut(&str)) -> Result<Maintained> {
+    let mut done = Maintained::default();
+    audit_log(&main.for_database(DatabaseName::Rfq)?.owner_url, keep, &mut done, &mut step).await?;
+    Ok(done)
+}
+
+/// Does what is to be done in the database `marketdata` beside `main`, whose configuration is given: the prices.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn run_marketdata(main: &Config, keep: Keep, mut step: impl FnMut(&str)) -> Result<Maintained> {
+    let mut done = Maintained::default();
+    let mut owner = owner(&main.for_database(DatabaseName::Marketdata)?.owner_url).await?;
+    let ahead = i32::from(keep.price_days_ahead);
+    for day in days(&mut owner, PRICE_DAYS, ahead).await? {
+        step(&format!("partition of prices for {day}"));
+        let create = "SELECT 'price_ticks_' || to_char($1::date, 'YYYY_MM_DD') AS name \
+                       WHERE create_price_tick_partition($1::date)";
+        done.partitions_created.append(&mut patiently(&mut owner, create, &day).await?);
+    }
+    if let Some(days) = keep.price_days {
+        step("old days of prices");
+        let drop = "SELECT drop_price_tick_partitions((now() AT TIME ZONE 'UTC')::date - $1::int) AS name";
+        done.partitions_dropped = patiently(&mut owner, drop, &days.to_string()).await?;
+    }
+    Ok(done)
+}
+
+/// Locks are waited for shortly: whoever comes after waits too.
+async fn owner(url: &DatabaseUrl) -> Result<AsyncPgConnection> {
+    let mut owner = connect(url).await?;
+    owner.batch_execute("SET lock_timeout = '2s'").await?;
+    Ok(owner)
+}
+
+async fn audit_log(url: &DatabaseUrl, keep: Keep, done: &mut Maintained, step: &mut impl FnMut(&str)) -> Result<()> {
+    let mut owner = owner(url).await?;
+    for month in days(&mut owner, AUDIT_MONTHS, i32::from(keep.audit_months_ahead)).await? {
+        step(&format!("partition of the audit log for {}", &month[..7]));
+        let create =
+            "SELECT 'audit_log_' || to_char($1::date, 'YYYY_MM') AS name WHERE create_audit_partition($1::date)";
+        done.partitions_created.append(&mut patiently(&mut owner, create, &month).await?);
+    }
+    if let Some(months) = keep.audit_months {
+        step("old months of the audit log");
+        let drop = "SELECT drop_audit_partitions((date_trunc('month', now() AT TIME ZONE 'UTC') \
+                                                  - make_interval(months => $1::int))::date) AS name";
+        done.partitions_dropped = patiently(&mut owner, drop, &months.to_string()).await?;
+    }
+    Ok(())
 }
 
 /// The names that a statement answers with, after as many attempts as it takes to get its locks.
@@ -116,21 +165,25 @@ async fn patiently(owner: &mut AsyncPgConnection, sql: &str, parameter: &str) ->
     }
 }
 
-/// From the present month on, and those that the default partition caught entries of. Asked as `bedplate_system`:
-/// the owner sees no entry.
-async fn months(owner: &mut AsyncPgConnection, ahead: u16) -> Result<Vec<String>> {
-    let months: Vec<Name> = owner
+/// The first day of each month from the present one on, and of those that the default partition caught entries of.
+const AUDIT_MONTHS: &str = "SELECT to_char(month, 'YYYY-MM-DD') AS name FROM ( \
+         SELECT date_trunc('month', now()) + n * interval '1 month' FROM generate_series(0, $1) AS n \
+         UNION SELECT date_trunc('month', created_at) FROM audit_log \
+                WHERE tableoid = 'audit_log_default'::regclass) AS months (month) ORDER BY month";
+
+/// Each day from the present one on, and those that the default partition caught prices of.
+const PRICE_DAYS: &str = "SELECT to_char(day, 'YYYY-MM-DD') AS name FROM ( \
+         SELECT date_trunc('day', now()) + n * interval '1 day' FROM generate_series(0, $1) AS n \
+         UNION SELECT date_trunc('day', ts) FROM price_ticks \
+                WHERE tableoid = 'price_ticks_default'::regclass) AS days (day) ORDER BY day";
+
+/// Asked as `bedplate_system`: the owner sees no entry of an audit log.
+async fn days(owner: &mut AsyncPgConnection, sql: &str, ahead: i32) -> Result<Vec<String>> {
+    let days: Vec<Name> = owner
         .transaction::<_, Error, _>(async |owner| {
             owner.batch_execute("SET LOCAL ROLE bedplate_system; SET LOCAL TimeZone = 'UTC'").await?;
-            let query = sql_query(
-                "SELECT to_char(month, 'YYYY-MM-DD') AS name FROM ( \
-                     SELECT date_trunc('month', now()) + n * interval '1 month' FROM generate_series(0, $1) AS n \
-                     UNION SELECT date_trunc('month', created_at) FROM audit_log \
-                            WHERE tableoid = 'audit_log_default'::regclass) AS months (month) ORDER BY month",
-            )
-            .bind::<Integer, _>(i32::from(ahead));
-            Ok(query.load(owner).await?)
+            Ok(sql_query(sql).bind::<Integer, _>(ahead).load(owner).await?)
         })
         .await?;
-    Ok(months.into_iter().map(|row| row.name).collect())
+    Ok(days.into_iter().map(|row| row.name).collect())
 }

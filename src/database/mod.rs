@@ -3,7 +3,9 @@
 
 mod chunks;
 pub mod config;
+mod copy;
 pub mod doctor;
+mod handles;
 mod idempotency;
 pub mod maintain;
 pub mod migrate;
@@ -25,6 +27,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 pub(crate) use chunks::in_chunks;
 pub use config::{Config, Environment, PoolConfig};
+pub(crate) use copy::CopyIn;
+pub use handles::{
+    Loaders, MarketdataDatabase, MarketdataSystemTx, MarketdataTx, OfRfq, Readers, RfqDatabase, RfqSystemTx, RfqTx,
+};
 pub use name::DatabaseName;
 pub use pool::connect;
 pub use tenant::{AllTenants, MAX_USER_AGENT, SessionTx, Sessions, SystemTx, TenantContext, TenantTx, Tx};
@@ -34,11 +40,14 @@ use crate::error::{Error, Result};
 use crate::tenancy::UsesInFlight;
 use pool::Pool;
 
-/// The database, for the application. Cheap to clone: clones share the pool.
+/// The database `main`, for the application, and the way to the databases beside it. Cheap to clone: clones share
+/// the pool.
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
     config: std::sync::Arc<Config>,
+    rfq: RfqDatabase,
+    marketdata: MarketdataDatabase,
     pub(crate) uses_in_flight: UsesInFlight,
 }
 
@@ -49,7 +58,8 @@ impl std::fmt::Debug for Database {
 }
 
 impl Database {
-    /// Connects once, to know that it works, and makes the pool.
+    /// Connects once, to know that it works, and makes the pool. The databases beside `main` are connected when
+    /// they are first used.
     ///
     /// A login that no policy binds (superuser, BYPASSRLS) is warned about, and refused in production.
     ///
@@ -60,7 +70,8 @@ impl Database {
         let mut connection = connect(config.url()).await?;
         check_login(&mut connection, &config).await?;
         let pool = Pool::new(&config, connection);
-        Ok(Self { pool, config: config.into(), uses_in_flight: UsesInFlight::default() })
+        let (rfq, marketdata) = (RfqDatabase::new(&config)?, MarketdataDatabase::new(&config)?);
+        Ok(Self { pool, config: config.into(), rfq, marketdata, uses_in_flight: UsesInFlight::default() })
     }
 
     /// Runs `work` in a transaction that sees the rows of one tenant, as `bedplate_app`. The only door to a
@@ -136,6 +147,18 @@ impl Database {
     {
         let begin = tenant::begin_sql(name, &Sessions, self.config.statement_timeout);
         async move { transaction::run(&self.pool, name, &begin, &Sessions, work).await }
+    }
+
+    /// The database `rfq`: requests for quotes, by tenant.
+    #[must_use]
+    pub fn rfq(&self) -> &RfqDatabase {
+        &self.rfq
+    }
+
+    /// The database `marketdata`: venues, instruments, prices.
+    #[must_use]
+    pub fn marketdata(&self) -> &MarketdataDatabase {
+        &self.marketdata
     }
 
     /// What it was made with.

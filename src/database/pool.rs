@@ -12,6 +12,7 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError, bb8 as diesel_bb8};
 use futures_util::FutureExt as _;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::NoTlsStream;
 
 use super::config::Config;
 use super::url::DatabaseUrl;
@@ -25,16 +26,22 @@ pub(crate) type PooledConnection = diesel_bb8::PooledConnection<'static, AsyncPg
 /// [`Error::Configuration`] for what waiting does not mend (unknown login or database, wrong password),
 /// [`Error::Unavailable`] for the rest.
 pub async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection> {
+    let (client, connection) = connect_plainly(url).await?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection)
+        .await
+        .map_err(|error| Error::Unavailable { message: error.to_string() })
+}
+
+/// What [`connect`] makes its connection of: for what diesel-async does not have.
+pub(super) async fn connect_plainly(
+    url: &DatabaseUrl,
+) -> Result<(tokio_postgres::Client, tokio_postgres::Connection<tokio_postgres::Socket, NoTlsStream>)> {
     let mut config = url.tokio_postgres();
     config.application_name("bedplate");
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(Duration::from_secs(5));
     }
-    let (client, connection) =
-        config.connect(tokio_postgres::NoTls).await.map_err(|error| not_connected(&error, url))?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection)
-        .await
-        .map_err(|error| Error::Unavailable { message: error.to_string() })
+    config.connect(tokio_postgres::NoTls).await.map_err(|error| not_connected(&error, url))
 }
 
 pub(crate) fn not_connected(error: &tokio_postgres::Error, url: &DatabaseUrl) -> Error {

@@ -151,7 +151,7 @@ impl Scope for TenantContext {
 }
 
 /// The settings of a transaction that works for nobody.
-const NOBODY: &str = "SET LOCAL app.tenant_id = ''; SET LOCAL app.user_id = ''; SET LOCAL app.correlation_id = ''; \
+pub(super) const NOBODY: &str = "SET LOCAL app.tenant_id = ''; SET LOCAL app.user_id = ''; SET LOCAL app.correlation_id = ''; \
                       SET LOCAL app.ip_address = ''; SET LOCAL app.user_agent = ''";
 
 impl Scope for AllTenants {

@@ -1,4 +1,4 @@
-//! The diesel CLI runs the same folders, and prints the same `schema.rs`.
+//! The diesel CLI runs the same folders, and prints the same `schema.rs`, for each database.
 
 use std::process::{Command, Output};
 
@@ -9,46 +9,59 @@ use rstest::rstest;
 
 use crate::support::{connection, empty_db, number};
 
-/// The project as the diesel CLI sees it, in a folder of its own: it rewrites `src/schema.rs` at every step.
-struct Project(tempfile::TempDir);
+/// The project as the diesel CLI sees it, in a folder of its own: it rewrites the schema's file at every step.
+struct Project {
+    folder: tempfile::TempDir,
+    config: &'static str,
+    schema: &'static str,
+}
 
 impl Project {
-    fn new() -> Self {
+    fn new(config: &'static str, schema: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::copy("diesel.toml", folder.path().join("diesel.toml")).unwrap();
-        std::fs::create_dir(folder.path().join("src")).unwrap();
+        std::fs::copy(config, folder.path().join(config)).unwrap();
+        std::fs::create_dir_all(folder.path().join(schema).parent().unwrap()).unwrap();
         let migrations = std::path::absolute("migrations").unwrap();
         std::os::unix::fs::symlink(migrations, folder.path().join("migrations")).unwrap();
-        Self(folder)
+        Self { folder, config, schema }
     }
 
     fn diesel(&self, url: &DatabaseUrl, arguments: &[&str]) -> Output {
         let mut diesel = Command::new("diesel");
-        let output =
-            diesel.args(arguments).current_dir(self.0.path()).env("DATABASE_URL", url.reveal()).output().unwrap();
+        diesel.arg("--config-file").arg(self.folder.path().join(self.config)).args(arguments);
+        let output = diesel.current_dir(self.folder.path()).env("DATABASE_URL", url.reveal()).output().unwrap();
         assert!(output.status.success(), "diesel {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         output
     }
 
     fn schema(&self) -> String {
-        std::fs::read_to_string(self.0.path().join("src/schema.rs")).unwrap()
+        std::fs::read_to_string(self.folder.path().join(self.schema)).unwrap()
     }
 }
 
 #[rstest]
+#[case::main(DatabaseName::Main, "diesel.toml", "src/schema.rs", 7)]
+#[case::rfq(DatabaseName::Rfq, "diesel.rfq.toml", "src/rfq/schema.rs", 3)]
+#[case::marketdata(DatabaseName::Marketdata, "diesel.marketdata.toml", "src/marketdata/schema.rs", 3)]
 #[ignore = "needs the diesel CLI; scripts/diesel-cli installs it and runs this"]
 #[tokio::test]
-async fn round_trip(#[future(awt)] empty_db: DatabaseUrl) {
+async fn round_trip(
+    #[future(awt)] empty_db: DatabaseUrl,
+    #[case] of: DatabaseName,
+    #[case] config: &'static str,
+    #[case] file: &'static str,
+    #[case] least: i64,
+) {
     let mut owner = connection(&empty_db).await;
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
-    let project = Project::new();
-    let schema = std::fs::read_to_string("src/schema.rs").unwrap();
+    let project = Project::new(config, file);
+    let schema = std::fs::read_to_string(file).unwrap();
 
     project.diesel(&empty_db, &["migration", "run"]);
-    assert_eq!(project.schema(), schema, "run `diesel print-schema > src/schema.rs`");
+    assert_eq!(project.schema(), schema, "run `diesel --config-file {config} print-schema > {file}`");
     let printed = project.diesel(&empty_db, &["print-schema"]).stdout;
     assert_eq!(String::from_utf8(printed).unwrap(), schema);
-    assert!(number(&mut owner, tables).await > 7);
+    assert!(number(&mut owner, tables).await > least);
     project.diesel(&empty_db, &["migration", "redo"]);
     project.diesel(&empty_db, &["migration", "redo", "--all"]);
     project.diesel(&empty_db, &["migration", "revert", "--all"]);
@@ -57,6 +70,6 @@ async fn round_trip(#[future(awt)] empty_db: DatabaseUrl) {
     assert_eq!(project.schema(), schema);
 
     // What the diesel CLI applied is known to bedplate, and the other way round.
-    let status = migrate::status(&empty_db, &Source::Embedded(DatabaseName::Main)).await.unwrap();
+    let status = migrate::status(&empty_db, &Source::Embedded(of)).await.unwrap();
     assert!(!status.is_empty() && status.iter().all(|m| m.state == migrate::MigrationState::Applied));
 }

@@ -11,7 +11,7 @@ use rstest::rstest;
 
 use crate::support::database::config;
 use crate::support::server::server;
-use crate::support::{TestDatabase, connection, db, empty_db, execute, number, texts};
+use crate::support::{TestDatabase, connection, db, empty_db, execute, marketdata_db, migrated, number, texts};
 
 async fn examine(db: &TestDatabase) -> Vec<Finding> {
     doctor::examine(&config(&db.url)).await.unwrap()
@@ -19,16 +19,22 @@ async fn examine(db: &TestDatabase) -> Vec<Finding> {
 
 #[rstest]
 #[tokio::test]
-async fn a_fresh_database_has_no_finding(#[future(awt)] db: TestDatabase) {
+async fn a_fresh_database_has_no_finding(
+    #[values(DatabaseName::Main, DatabaseName::Rfq, DatabaseName::Marketdata)] of: DatabaseName,
+) {
+    let db = migrated(of).await;
     assert_eq!(examine(&db).await, []);
 }
 
 /// A well kept table with rows in it, the seeds, and a second look after everything was read.
 #[rstest]
 #[tokio::test]
-async fn a_database_in_use_has_no_finding(#[future(awt)] db: TestDatabase) {
+async fn a_database_in_use_has_no_finding(
+    #[values(DatabaseName::Main, DatabaseName::Rfq, DatabaseName::Marketdata)] of: DatabaseName,
+) {
     use bedplate::database::seed::{self, Set};
-    seed::load(&db.url, Environment::Development, &[Set::Development]).await.unwrap();
+    let db = migrated(of).await;
+    seed::load(&db.url, of, Environment::Development, &[Set::Reference, Set::Development]).await.unwrap();
     assert_eq!(examine(&db).await, []);
 }
 
@@ -227,10 +233,41 @@ async fn each_finding_is_found_where_it_was_planted_and_its_sql_mends_it() {
     let all = by_owner.chain(by_admin).filter(|(admin, _)| server().admin.is_some() || !*admin);
     futures_util::stream::iter(all)
         .for_each_concurrent(6, async |(admin, (check, plant, object))| {
-            let db = crate::support::database::migrated().await;
+            let db = migrated(DatabaseName::Main).await;
             planted(&db, admin, check, plant, object).await;
         })
         .await;
+}
+
+/// A day that nobody made, and a price that had to go into the default partition: `maintain` mends both.
+#[rstest]
+#[tokio::test]
+async fn prices_without_a_day_are_found(#[future(awt)] marketdata_db: TestDatabase) {
+    let db = marketdata_db;
+    let mut owner = connection(&db.url).await;
+    let today = texts(&mut owner, "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM_DD')").await.remove(0);
+    execute(
+        &mut owner,
+        &format!(
+            "DROP TABLE price_ticks_{today}; INSERT INTO venues VALUES ('XNAS', 'Nasdaq', 'US', 'America/New_York'); \
+             INSERT INTO instruments VALUES ('AAPL', 'Apple', 'equity', 'USD', 0.01, 1, 'XNAS'); \
+             INSERT INTO price_ticks (instrument_symbol, ts, last) VALUES ('AAPL', now(), 1)"
+        ),
+    )
+    .await;
+    let found: Vec<_> = examine(&db).await.into_iter().map(|finding| (finding.check, finding.object)).collect();
+    let day = today.replace('_', "-");
+    assert_eq!(
+        found,
+        [
+            ("partition-missing", format!("price_ticks of {day}")),
+            ("partition-default-used", "price_ticks_default".to_owned())
+        ]
+    );
+    bedplate::database::maintain::run_marketdata(&config(&db.url), Default::default(), |_| {}).await.unwrap();
+    // The file of the default partition has kept its size.
+    execute(&mut owner, "VACUUM price_ticks_default").await;
+    assert_eq!(examine(&db).await, []);
 }
 
 /// Roles are the server's: on one of its own.

@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use bedplate::models::{
-    AgentOutput, AgentResultFilter, AgentResultStatus, AgentType, ApiKeyFilter, AuditFilter, AuditedEntity,
+    AgentOutput, AgentResultFilter, AgentResultStatus, AgentType, ApiKeyFilter, AssetClass, AuditFilter, AuditedEntity,
     BusinessIdeaChanges, BusinessIdeaFilter, BusinessIdeaSort, BusinessIdeaStatus, Claim, EvaluationFilter,
-    EvaluationStatus, JsonField, NewApiKey, NewBusinessIdea, NewEntitlement, NewUser, OrganizationChanges,
-    OrganizationRole, PageRequest, UserChanges, UserFilter, UserStatus,
+    EvaluationStatus, InstrumentFilter, JsonField, NewApiKey, NewBusinessIdea, NewEntitlement, NewRfq, NewRfqQuote,
+    NewUser, OrganizationChanges, OrganizationRole, PageRequest, RfqFilter, RfqStatus, Side, UserChanges, UserFilter,
+    UserId, UserStatus,
 };
-use bedplate::{Database, Result, TenantTx};
-use chrono::Utc;
+use bedplate::repositories::AuditRepository;
+use bedplate::{Database, MarketdataTx, Result, TenantContext, TenantTx};
+use bigdecimal::BigDecimal;
+use chrono::{TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -179,25 +182,106 @@ async fn exercise_identity(db: &Database, home: &Home) {
 
 async fn exercise_audit(db: &Database, home: &Home) {
     db.tenant_tx("exercise", &home.context.clone().correlation(Uuid::now_v7()), async |tx| {
-        let audit = tx.audit();
-        let entity: AuditedEntity = home.user.into();
-        audit.record("users.looked_at", entity.clone(), &json!({})).await?;
-        audit.as_of(entity.clone(), Utc::now()).await?;
-        let all = AuditFilter::default;
-        for filter in [
-            all(),
-            AuditFilter { entity: Some(entity), ..all() },
-            AuditFilter { user_id: Some(home.user), ..all() },
-            AuditFilter { correlation_id: Some(Uuid::now_v7()), ..all() },
-            AuditFilter { from: Some(Utc::now()), until: Some(Utc::now()), ..all() },
-        ] {
-            let first = audit.list(&filter, &PageRequest::first(1)).await?;
-            audit.list(&filter, &PageRequest { limit: 1, after: first.next }).await?;
-        }
-        Ok(())
+        tx.audit().as_of(home.user, Utc::now()).await?;
+        exercise_audit_log(tx.audit(), home.user.into(), home.user).await
     })
     .await
     .unwrap();
+}
+
+async fn exercise_audit_log(audit: AuditRepository<'_>, entity: AuditedEntity, user: UserId) -> Result<()> {
+    audit.record("users.looked_at", entity.clone(), &json!({})).await?;
+    let all = AuditFilter::default;
+    for filter in [
+        all(),
+        AuditFilter { entity: Some(entity), ..all() },
+        AuditFilter { user_id: Some(user), ..all() },
+        AuditFilter { correlation_id: Some(Uuid::now_v7()), ..all() },
+        AuditFilter { from: Some(Utc::now()), until: Some(Utc::now()), ..all() },
+    ] {
+        let first = audit.list(&filter, &PageRequest::first(1)).await?;
+        audit.list(&filter, &PageRequest { limit: 1, after: first.next }).await?;
+    }
+    Ok(())
+}
+
+/// Likewise for the database `rfq`.
+pub async fn exercise_rfq(db: &Database, context: &TenantContext) {
+    let (one, user, later) = (BigDecimal::from(1), UserId::new(), Utc::now() + TimeDelta::hours(1));
+    let rfq = db
+        .rfq()
+        .tenant_tx("exercise", context, async |tx| {
+            let new = |side| NewRfq {
+                instrument_symbol: "AAPL",
+                side,
+                quantity: &one,
+                requested_by: user,
+                expires_at: later,
+            };
+            let (rfqs, quotes) = (tx.rfqs(), tx.rfq_quotes());
+            let (buy, sell) = (rfqs.create(new(Side::Buy)).await?, rfqs.create(new(Side::Sell)).await?);
+            for rfq in [&buy, &sell] {
+                let new =
+                    NewRfqQuote { rfq_id: rfq.id, venue_code: "XNAS", price: &one, quantity: &one, valid_until: later };
+                let quote = quotes.create(new).await?;
+                quotes.find(quote.id).await?;
+                quotes.list_by_rfq(rfq).await?;
+                if rfq.side == Side::Buy {
+                    quotes.accept(quote.id).await?;
+                    // The second time it asks why not.
+                    quotes.accept(quote.id).await.unwrap_err();
+                }
+            }
+            rfqs.find(sell.id).await?;
+            rfqs.cancel(sell.id).await?;
+            rfqs.create(new(Side::Buy)).await?;
+            rfqs.create(new(Side::Sell)).await?;
+            let all = RfqFilter::default;
+            for filter in [
+                all(),
+                RfqFilter { status: Some(RfqStatus::Open), ..all() },
+                RfqFilter { requested_by: Some(user), ..all() },
+                RfqFilter { instrument_symbol: Some("AAPL".into()), ..all() },
+            ] {
+                let first = rfqs.list(&filter, &PageRequest::first(1)).await?;
+                rfqs.list(&filter, &PageRequest { limit: 1, after: first.next }).await?;
+            }
+            let first = rfqs.list_expiring(&PageRequest::first(1)).await?;
+            rfqs.list_expiring(&PageRequest { limit: 1, after: first.next }).await?;
+            quotes.expire(10).await?;
+            rfqs.expire(10).await?;
+            Ok(buy.id)
+        })
+        .await
+        .unwrap();
+    db.rfq()
+        .tenant_tx("exercise", &context.clone().acting_as(user).correlation(Uuid::now_v7()), async |tx| {
+            tx.audit().as_of(rfq, Utc::now()).await?;
+            exercise_audit_log(tx.audit(), rfq.into(), user).await
+        })
+        .await
+        .unwrap();
+}
+
+/// Likewise for the database `marketdata`, as its readers.
+pub async fn exercise_marketdata(tx: &MarketdataTx) -> Result<()> {
+    tx.venues().find("V100").await?;
+    tx.venues().list().await?;
+    tx.instruments().find("S1").await?;
+    for filter in [
+        InstrumentFilter::default(),
+        InstrumentFilter { asset_class: Some(AssetClass::Fx), venue_code: None },
+        InstrumentFilter { asset_class: None, venue_code: Some("V101".into()) },
+    ] {
+        let first = tx.instruments().list(&filter, &PageRequest::first(1)).await?;
+        tx.instruments().list(&filter, &PageRequest { limit: 1, after: first.next }).await?;
+    }
+    // Both of its queries: nothing is found of the last one.
+    tx.price_ticks().latest(&["S1", "S2", "nothing"]).await?;
+    let (from, until) = (Utc::now() - TimeDelta::days(3), Utc::now());
+    let first = tx.price_ticks().range("S1", from, until, &PageRequest::first(1)).await?;
+    tx.price_ticks().range("S1", from, until, &PageRequest { limit: 1, after: first.next }).await?;
+    Ok(())
 }
 
 async fn list_ideas(tx: &TenantTx, filter: &BusinessIdeaFilter, sort: BusinessIdeaSort) -> Result<()> {

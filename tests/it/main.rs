@@ -32,6 +32,8 @@ mod ideas;
 mod identity_races;
 mod isolation;
 mod maintain;
+mod marketdata;
+mod marketdata_load;
 mod migrate_faults;
 mod migrate_side_by_side;
 mod migrate_statements;
@@ -43,6 +45,8 @@ mod prepared;
 mod private_server;
 mod quoting;
 mod races;
+mod rfq;
+mod rfq_races;
 mod schema_docs;
 mod seeds;
 #[cfg(feature = "tower-sessions")]

@@ -1,4 +1,4 @@
-//! `bedplate maintain`: months ahead, months caught by the default partition, months that are old.
+//! `bedplate maintain`: months (and days of prices) ahead, those caught by the default partition, those that are old.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rstest::rstest;
 
 use crate::support::database::config;
 use crate::support::server::server;
-use crate::support::{TestDatabase, connection, db, execute, home, number, texts};
+use crate::support::{TestDatabase, connection, db, execute, home, marketdata_db, number, rfq_db, texts};
 
 async fn maintain(db: &TestDatabase, keep: Keep) -> Maintained {
     maintain::run(&config(&db.url), keep, |_| {}).await.unwrap()
@@ -160,4 +160,63 @@ async fn side_by_side_and_under_writers_nothing_is_lost(#[future(awt)] db: TestD
     execute(&mut owner, "SET ROLE bedplate_system").await;
     assert_eq!(number(&mut owner, "SELECT count(*) FROM audit_log WHERE entity_type = 'user_roles'").await, 200);
     assert_eq!(number(&mut owner, "SELECT count(DISTINCT sequence) FROM audit_log").await, 202);
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_audit_log_of_rfq_is_maintained_too(#[future(awt)] rfq_db: TestDatabase) {
+    let db = rfq_db;
+    let run = async |keep| maintain::run_rfq(&config(&db.url), keep, |_| {}).await.unwrap();
+    assert_eq!(run(Keep::default()).await, Maintained::default(), "a fresh database has its months");
+    let made = run(Keep { audit_months_ahead: 4, ..Keep::default() }).await.partitions_created;
+    assert_eq!(made, [month(&db, 4).await]);
+    let make = "SELECT create_audit_partition((now() AT TIME ZONE 'UTC' - interval '2 months')::date)";
+    assert_eq!(texts(&mut connection(&db.url).await, make).await, ["true"]);
+    let dropped = run(Keep { audit_months: Some(1), ..Keep::default() }).await.partitions_dropped;
+    assert_eq!(dropped, [month(&db, -2).await]);
+}
+
+/// `price_ticks_2026_11_21`, so many days from now.
+async fn day(db: &TestDatabase, ahead: i32) -> String {
+    let name = format!("SELECT 'price_ticks_' || to_char((now() AT TIME ZONE 'UTC')::date + {ahead}, 'YYYY_MM_DD')");
+    texts(&mut connection(&db.url).await, &name).await.remove(0)
+}
+
+/// 1. Prices of today, of yesterday and of long ago are in the default partition: nobody made their days.
+/// 2. `maintain` makes the days, and moves the prices; those of the days to come are there already.
+/// 3. No price is lost.
+/// 4. Old days are dropped with what is in them; the present one stays.
+#[rstest]
+#[tokio::test]
+async fn days_of_prices_are_made_filled_and_dropped(#[future(awt)] marketdata_db: TestDatabase) {
+    let db = marketdata_db;
+    let run = async |keep| maintain::run_marketdata(&config(&db.url), keep, |_| {}).await.unwrap();
+    assert_eq!(run(Keep::default()).await, Maintained::default(), "a fresh database has its days");
+    let mut owner = connection(&db.url).await;
+    // 1
+    let (today, yesterday) = (day(&db, 0).await, day(&db, -1).await);
+    execute(
+        &mut owner,
+        &format!(
+            "DROP TABLE {today}; INSERT INTO venues VALUES ('XNAS', 'Nasdaq', 'US', 'America/New_York'); \
+             INSERT INTO instruments VALUES ('AAPL', 'Apple', 'equity', 'USD', 0.01, 1, 'XNAS'); \
+             INSERT INTO price_ticks (instrument_symbol, ts, last) \
+             SELECT 'AAPL', ts, 1 FROM unnest(ARRAY[now(), now() - interval '1 day', '2020-02-29', '2020-02-29 23:59:59.999999']::timestamptz[]) AS ts"
+        ),
+    )
+    .await;
+    let all = "SELECT md5(string_agg(p::text, '' ORDER BY ts)) FROM price_ticks AS p";
+    let before = texts(&mut owner, all).await;
+    // 2
+    let done = run(Keep { price_days_ahead: 4, ..Keep::default() }).await;
+    assert_eq!(done.partitions_created, ["price_ticks_2020_02_29", &yesterday, &today, &day(&db, 4).await]);
+    // 3
+    assert_eq!(texts(&mut owner, all).await, before);
+    assert_eq!(number(&mut owner, "SELECT count(*) FROM price_ticks_default").await, 0);
+    assert_eq!(number(&mut owner, "SELECT count(*) FROM price_ticks_2020_02_29").await, 2);
+    // 4
+    let keep = |days| Keep { price_days: Some(days), ..Keep::default() };
+    assert_eq!(run(keep(1)).await.partitions_dropped, ["price_ticks_2020_02_29"]);
+    assert_eq!(run(keep(0)).await.partitions_dropped, [yesterday]);
+    assert_eq!(number(&mut owner, "SELECT count(*) FROM price_ticks").await, 1);
 }

@@ -7,16 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bedplate::database::Tx;
 use bedplate::models::{SessionData, SessionId, TenantId, UserId};
-use bedplate::{Database, Result};
+use bedplate::{Database, Result, TenantContext};
 use chrono::Utc;
 use diesel::sql_types::{Integer, Text};
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use rstest::rstest;
 
-use crate::exercise::exercise;
+use crate::exercise::{exercise, exercise_marketdata, exercise_rfq};
 use crate::support::database::config;
-use crate::support::{TestDatabase, connection, db, execute, home, number, texts};
+use crate::support::{TestDatabase, connection, db, execute, home, marketdata_db, number, rfq_db, texts};
 
 /// Indexes that no repository's query uses by itself, and why they are there.
 const NOT_IN_PLANS: [(&str, &str); 9] = [
@@ -56,10 +56,91 @@ async fn every_query_has_an_index(#[future(awt)] db: TestDatabase) {
     let plans = database.tenant_tx("explain", &home.context, async |tx| explain_all(&tx, tables).await).await.unwrap();
 
     assert!(plans.len() >= 75, "only {} queries were seen", plans.len());
-    let mut used = BTreeSet::new();
-    for (query, plan) in &plans {
-        assert!(!plan.contains("Seq Scan"), "{query}\n{plan}");
+    for query in plans.keys() {
         assert!(query.contains("tenant_id") || query.contains("\"tenants\""), "the query carries no tenant: {query}");
+    }
+    all_by_index(&db, &plans, &NOT_IN_PLANS).await;
+}
+
+/// The same for the database `rfq`.
+#[rstest]
+#[tokio::test]
+async fn every_query_of_rfq_has_an_index(#[future(awt)] rfq_db: TestDatabase) {
+    let db = rfq_db;
+    let mut owner = connection(&db.url).await;
+    execute(
+        &mut owner,
+        "SET ROLE bedplate_system; \
+         INSERT INTO rfqs (tenant_id, id, instrument_symbol, side, quantity, requested_by, created_at, expires_at) \
+             SELECT md5('t' || t)::uuid, md5(concat(t, 'r', n))::uuid, 'S' || n % 10, 'buy', 1, md5('u' || n % 20)::uuid, \
+                    now() - n * interval '1 minute', now() + n * interval '1 hour' \
+               FROM generate_series(1, 20) AS t, generate_series(1, 200) AS n; \
+         INSERT INTO rfq_quotes (tenant_id, id, rfq_id, venue_code, price, quantity, valid_until) \
+             SELECT tenant_id, md5(concat(id, n))::uuid, id, 'XNAS', n, 1, expires_at FROM rfqs, generate_series(1, 5) AS n; \
+         RESET ROLE; ANALYZE",
+    )
+    .await;
+    let mut single = config(&db.url);
+    single.pool.max_size = 1;
+    let database = Database::connect(single).await.unwrap();
+    let context = TenantContext::new(TenantId::new());
+    exercise_rfq(&database, &context).await;
+    let plans = database
+        .rfq()
+        .tenant_tx("explain", &context, async |tx| explain_all(&tx, "(rfqs|rfq_quotes|audit_log)").await)
+        .await
+        .unwrap();
+    assert!(plans.len() >= 20, "only {} queries were seen", plans.len());
+    for query in plans.keys() {
+        assert!(query.contains("tenant_id"), "the query carries no tenant: {query}");
+    }
+    all_by_index(&db, &plans, &[("rfq_quotes_rfq_id_key", "refuses a second accepted quote")]).await;
+}
+
+/// The same for the database `marketdata`; and the latest prices are looked for in the days of the last day first.
+#[rstest]
+#[tokio::test]
+async fn every_query_of_marketdata_has_an_index(#[future(awt)] marketdata_db: TestDatabase) {
+    let db = marketdata_db;
+    let mut owner = connection(&db.url).await;
+    execute(
+        &mut owner,
+        "SELECT create_price_tick_partition((now() AT TIME ZONE 'UTC')::date - n) FROM generate_series(1, 30) AS n; \
+         SET ROLE bedplate_system; \
+         INSERT INTO venues SELECT 'V' || n, 'Venue', 'US', 'UTC' FROM generate_series(100, 300) AS n; \
+         INSERT INTO instruments SELECT 'S' || n, 'Instrument', (ARRAY['equity', 'fx', 'bond', 'commodity', 'crypto'])[1 + n % 5], \
+                'USD', 1, 1, 'V' || 100 + n % 200 FROM generate_series(1, 2000) AS n; \
+         INSERT INTO price_ticks (instrument_symbol, ts, last) SELECT 'S' || n, now() - d * interval '1 day', 1 \
+           FROM generate_series(1, 200) AS n, generate_series(0, 30) AS d; \
+         RESET ROLE; ANALYZE",
+    )
+    .await;
+    let mut single = config(&db.url);
+    single.pool.max_size = 1;
+    let database = Database::connect(single).await.unwrap();
+    let plans = database
+        .marketdata()
+        .read_tx("exercise", async |tx| {
+            exercise_marketdata(&tx).await?;
+            explain_all(&tx, "(venues|instruments|price_ticks)").await
+        })
+        .await
+        .unwrap();
+    assert!(plans.len() >= 12, "only {} queries were seen", plans.len());
+    all_by_index(&db, &plans, &[]).await;
+    let (_, recent) = plans.iter().find(|(query, _)| query.contains("interval '1 day'")).expect("the latest prices");
+    let days = recent.matches("Index Scan Backward using price_ticks_").count();
+    assert!(
+        recent.contains("Subplans Removed: 29") && days == 6,
+        "yesterday, four from today on, the default:\n{recent}"
+    );
+}
+
+/// No plan reads a whole table or sorts a page, and every index is used by one, but for `exempt`.
+async fn all_by_index(db: &TestDatabase, plans: &BTreeMap<String, String>, exempt: &[(&str, &str)]) {
+    let mut used = BTreeSet::new();
+    for (query, plan) in plans {
+        assert!(!plan.contains("Seq Scan"), "{query}\n{plan}");
         // A page comes in the index's order. Sorted are a search, which comes through a function, the
         // few that are deleted, and the seven results that an evaluation has at most.
         if query.contains("ORDER BY")
@@ -97,13 +178,15 @@ async fn every_query_has_an_index(#[future(awt)] db: TestDatabase) {
         }
     }
     let idle: BTreeSet<_> = indexes.difference(&used).cloned().collect();
-    assert_eq!(idle, NOT_IN_PLANS.iter().map(|(index, _)| (*index).to_owned()).collect(), "indexes that no query uses");
+    assert_eq!(idle, exempt.iter().map(|(index, _)| (*index).to_owned()).collect(), "indexes that no query uses");
 }
 
 /// The plan of every statement that was prepared on the transaction's connection and names one of these tables.
 async fn explain_all<S>(tx: &Tx<S>, tables: &str) -> Result<BTreeMap<String, String>> {
     let mut connection = tx.connection();
-    connection.batch_execute("SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off").await?;
+    // A query without binds has kept the plan of its first run.
+    let settings = "DISCARD PLANS; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off";
+    connection.batch_execute(settings).await?;
     let prepared: Vec<Prepared> = sql_query(format!(
         "SELECT name, statement, cardinality(parameter_types) AS parameters FROM pg_prepared_statements \
           WHERE statement ~ '{tables}' AND statement !~ 'pg_'"
@@ -113,7 +196,8 @@ async fn explain_all<S>(tx: &Tx<S>, tables: &str) -> Result<BTreeMap<String, Str
     let mut plans = BTreeMap::new();
     for query in prepared {
         let nulls = vec!["NULL"; usize::try_from(query.parameters).unwrap()].join(", ");
-        let explain = format!("EXPLAIN (COSTS off) EXECUTE \"{}\" ({nulls})", query.name);
+        let nulls = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+        let explain = format!("EXPLAIN (COSTS off) EXECUTE \"{}\" {nulls}", query.name);
         plans.insert(query.statement, lines(tx, &explain).await?);
     }
     Ok(plans)

@@ -8,7 +8,7 @@ use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::database::private_server::{PrivateServer, Started};
 use bedplate::{Config, Database, Environment, Error};
 
-use crate::support::{connection, execute, number};
+use crate::support::{connection, execute, number, texts};
 
 /// Stops the server and removes its files.
 pub struct Own {
@@ -60,6 +60,27 @@ async fn data_port_and_passwords_survive_stop_and_kill() {
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
     assert_eq!(own.start().await, Started::Again);
     assert_eq!(number(&mut connection(&urls.owner).await, "SELECT count(*) FROM kept").await, 1);
+}
+
+/// 1. A server of an earlier version has the database `main` alone.
+/// 2. It starts again: the others are there, and belong to the owner; a second start finds nothing to do.
+#[tokio::test]
+async fn databases_of_a_later_version_are_made() {
+    let own = Own::new();
+    own.start().await;
+    let urls = own.server.urls().unwrap().unwrap();
+    let databases = "SELECT datname FROM pg_database WHERE datdba = 'bedplate_owner'::regrole ORDER BY 1";
+    let all = ["bedplate", "bedplate_marketdata", "bedplate_rfq"];
+    let mut owner = connection(&urls.owner).await;
+    assert_eq!(texts(&mut owner, databases).await, all);
+    execute(&mut owner, "DROP DATABASE bedplate_rfq").await; // 1
+    execute(&mut owner, "DROP DATABASE bedplate_marketdata").await;
+    for _ in 0..2 {
+        assert_eq!(own.start().await, Started::Already); // 2
+        assert_eq!(texts(&mut owner, databases).await, all);
+    }
+    let config = Config::new(urls.owner.clone(), Environment::Development);
+    connection(&config.for_database(DatabaseName::Rfq).unwrap().owner_url).await;
 }
 
 /// 1. The server is stopped, and its pid file names a process that is no server: ours.

@@ -82,9 +82,13 @@ pub(super) const CHECKS: &[Check] = &[
                 JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS am ON am.oid = c.relam
                WHERE tables.relrowsecurity AND NOT tables.relispartition
                  AND (
-                     -- A column whose operators all leak. An exclusion or unique key works beside the policies.
+                     -- A column whose operators all leak, the first beside the tenant: what comes after one that is
+                     -- used gives the order. An exclusion or unique key works beside the policies.
                      NOT indisunique AND EXISTS (
-                         SELECT FROM unnest(i.indclass::oid[]) AS k (opclass) JOIN pg_opclass AS o ON o.oid = opclass
+                         SELECT FROM (SELECT opclass FROM unnest(i.indclass::oid[], i.indkey::int2[]) WITH ORDINALITY AS k (opclass, attnum, n)
+                                       WHERE attnum IS NULL OR attnum <> coalesce((
+                                             SELECT a.attnum FROM pg_attribute AS a WHERE a.attrelid = i.indrelid AND a.attname = 'tenant_id'), 0)
+                                       ORDER BY n LIMIT 1) AS first JOIN pg_opclass AS o ON o.oid = opclass
                           WHERE NOT EXISTS (SELECT FROM pg_amop JOIN pg_operator AS op ON op.oid = amopopr JOIN pg_proc AS p ON p.oid = op.oprcode
                                              WHERE amopfamily = o.opcfamily AND amoplefttype = o.opcintype AND p.proleakproof))
                      -- Or an expression with a function or an operator that leaks in all its forms.

@@ -72,16 +72,19 @@ fn of_the_owner() -> impl Iterator<Item = &'static Check> {
     [isolation::CHECKS, grants::CHECKS, schema_rules::CHECKS, indexes::CHECKS, operations::CHECKS].into_iter().flatten()
 }
 
-/// Asks everything, with the owner's login and, for what concerns a session, with the application's.
+/// Asks everything of one database, with its owner's login and, for what concerns a session, with its
+/// application's. Those beside `main` have their configuration from [`Config::for_database`].
 ///
 /// # Errors
 /// [`Error::Configuration`] for a database without migrations; those of [`connect`].
 pub async fn examine(config: &Config) -> Result<Vec<Finding>> {
     let logins = [user(config.owner_url.tokio_postgres().get_user()), user(config.url().tokio_postgres().get_user())];
     let mut owner = connect(&config.owner_url).await?;
-    let migrated: Answer = sql_query("SELECT coalesce(to_regclass('public.audit_log')::text, '') AS object, '' AS fix")
-        .get_result(&mut owner)
-        .await?;
+    let migrated: Answer = sql_query(
+        "SELECT concat(to_regclass('public.audit_log'), to_regclass('public.price_ticks')) AS object, '' AS fix",
+    )
+    .get_result(&mut owner)
+    .await?;
     if migrated.object.is_empty() {
         return Err(Error::configuration("the database has no migrations: run `bedplate migrate`"));
     }

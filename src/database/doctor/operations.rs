@@ -22,17 +22,23 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "partition-missing",
-        why: "entries go into the default partition, and to make the month then stops writers",
-        sql: "SELECT 'audit_log of ' || to_char(month, 'YYYY-MM') AS object, format('SELECT create_audit_partition(%L);', month::date) AS fix
-                FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', interval '1 month') AS month
-               WHERE to_regclass('audit_log_' || to_char(month, 'YYYY_MM')) IS NULL ORDER BY 1",
+        why: "rows go into the default partition, and to make the month or the day then stops writers",
+        sql: "SELECT object, fix FROM (
+                  SELECT 'audit_log of ' || to_char(month, 'YYYY-MM') AS object, format('SELECT create_audit_partition(%L);', month::date) AS fix
+                    FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month', interval '1 month') AS month
+                   WHERE to_regclass('audit_log') IS NOT NULL AND to_regclass('audit_log_' || to_char(month, 'YYYY_MM')) IS NULL
+                  UNION ALL
+                  SELECT 'price_ticks of ' || to_char(day, 'YYYY-MM-DD'), format('SELECT create_price_tick_partition(%L);', day::date)
+                    FROM generate_series(date_trunc('day', now() AT TIME ZONE 'UTC'), date_trunc('day', now() AT TIME ZONE 'UTC') + interval '1 day', interval '1 day') AS day
+                   WHERE to_regclass('price_ticks') IS NOT NULL AND to_regclass('price_ticks_' || to_char(day, 'YYYY_MM_DD')) IS NULL) AS found
+               ORDER BY 1",
     },
     Check {
         name: "partition-default-used",
-        why: "months have no partition: retention does not reach their entries",
-        // The owner may not read them: the statistics of the file tell.
+        why: "months or days have no partition: retention does not reach their rows",
+        // The owner may not read an audit log: the statistics of the file tell.
         sql: "SELECT name::text AS object, '-- bedplate maintain' AS fix
-                FROM tables WHERE relname = 'audit_log_default' AND pg_relation_size(oid) > 0",
+                FROM tables WHERE relname IN ('audit_log_default', 'price_ticks_default') AND pg_relation_size(oid) > 0",
     },
 ];
 

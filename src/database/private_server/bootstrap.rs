@@ -1,4 +1,4 @@
-//! What an administrator does once: the owner, the application's login, the database. The compose file's
+//! What an administrator does once: the owner, the application's login, the databases. The compose file's
 //! `docker/initdb/10-bedplate.sh` does the same. May run any number of times.
 
 use diesel::sql_types::{Bool, Text};
@@ -6,6 +6,7 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 
 use super::{DATABASE, LOGIN, OWNER, State};
+use crate::database::DatabaseName;
 use crate::database::pool::connect;
 use crate::error::Result;
 use crate::sql::quote_literal;
@@ -16,8 +17,17 @@ pub(super) async fn run(state: &State) -> Result<()> {
     make_login(&mut admin, OWNER, "CREATEDB CREATEROLE", &state.owner_password).await?;
     // NOINHERIT: before SET ROLE the application's login can do nothing.
     make_login(&mut admin, LOGIN, "NOINHERIT", &state.login_password).await?;
-    if !exists(&mut admin, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1) AS found", DATABASE).await? {
-        admin.batch_execute(&format!("CREATE DATABASE {DATABASE} OWNER {OWNER}")).await?;
+    for name in DatabaseName::ALL {
+        let database = match name {
+            DatabaseName::Main => DATABASE.to_owned(),
+            // Where `Config::for_database` looks for it.
+            beside => format!("{DATABASE}_{beside}"),
+        };
+        // A server of an earlier version has the first one alone.
+        if !exists(&mut admin, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1) AS found", &database).await?
+        {
+            admin.batch_execute(&format!("CREATE DATABASE {database} OWNER {OWNER}")).await?;
+        }
     }
     Ok(())
 }

@@ -4,10 +4,13 @@ use diesel::sql_types::BigInt;
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
+use crate::database::DatabaseName;
 use crate::error::Result;
 
 /// A rule, and the query that counts the rows that break it.
-const RULES: [(&str, &str); 5] = [
+type Rule = (&'static str, &'static str);
+
+const OF_MAIN: &[Rule] = &[
     (
         "a submitted or evaluating idea has one open evaluation, any other idea has none",
         "SELECT count(*) AS broken FROM business_ideas AS i
@@ -43,6 +46,40 @@ const RULES: [(&str, &str); 5] = [
     ),
 ];
 
+const OF_RFQ: &[Rule] = &[
+    (
+        "an accepted RFQ has one accepted quote, any other RFQ has none",
+        "SELECT count(*) AS broken FROM rfqs AS r
+          WHERE (r.status = 'accepted')::int <> (
+                SELECT count(*) FROM rfq_quotes AS q WHERE (q.tenant_id, q.rfq_id) = (r.tenant_id, r.id)
+                   AND q.status = 'accepted')",
+    ),
+    (
+        "an open RFQ has no quote, a quoted or accepted one has some",
+        "SELECT count(*) AS broken FROM rfqs AS r
+          WHERE r.status IN ('open', 'quoted', 'accepted') AND (r.status = 'open') = EXISTS (
+                SELECT FROM rfq_quotes AS q WHERE (q.tenant_id, q.rfq_id) = (r.tenant_id, r.id))",
+    ),
+    (
+        "no quote of an RFQ that ended is live",
+        "SELECT count(*) AS broken FROM rfq_quotes AS q
+           JOIN rfqs AS r ON (r.tenant_id, r.id) = (q.tenant_id, q.rfq_id)
+          WHERE q.status = 'live' AND r.status NOT IN ('open', 'quoted')",
+    ),
+];
+
+const OF_MARKETDATA: &[Rule] = &[
+    (
+        "the time zone of a venue is one that PostgreSQL knows",
+        "SELECT count(*) AS broken FROM venues WHERE timezone NOT IN (SELECT name FROM pg_timezone_names)",
+    ),
+    (
+        "what is traded is traded at a venue that is not closed",
+        "SELECT count(*) AS broken FROM instruments AS i JOIN venues AS v ON v.code = i.venue_code
+          WHERE i.status = 'active' AND v.status = 'closed'",
+    ),
+];
+
 #[derive(QueryableByName)]
 struct Count {
     #[diesel(sql_type = BigInt)]
@@ -54,10 +91,15 @@ struct Count {
 ///
 /// # Errors
 /// What the database says.
-pub async fn check(connection: &mut AsyncPgConnection) -> Result<Vec<String>> {
+pub async fn check(connection: &mut AsyncPgConnection, database: DatabaseName) -> Result<Vec<String>> {
+    let rules = match database {
+        DatabaseName::Main => OF_MAIN,
+        DatabaseName::Rfq => OF_RFQ,
+        DatabaseName::Marketdata => OF_MARKETDATA,
+    };
     let mut broken = Vec::new();
-    for (rule, count) in RULES {
-        let rows: Count = sql_query(count).get_result(connection).await?;
+    for (rule, count) in rules {
+        let rows: Count = sql_query(*count).get_result(connection).await?;
         if rows.broken > 0 {
             broken.push(format!("not so for {} rows: {rule}", rows.broken));
         }

@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 pub use consistency::check as check_consistency;
 
 use super::config::Environment;
+use super::name::DatabaseName;
 use super::pool::connect;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
@@ -57,10 +58,10 @@ pub enum Outcome {
     Unchanged,
 }
 
-/// The files of a set for the database `main`, in the order of their names.
+/// The files of a set for a database, in the order of their names.
 #[must_use]
-pub fn files(set: Set) -> Vec<SeedFile> {
-    let folder = format!("{set}/main");
+pub fn files(set: Set, database: DatabaseName) -> Vec<SeedFile> {
+    let folder = format!("{set}/{database}");
     let mut files: Vec<_> = SEEDS
         .get_dir(&folder)
         .into_iter()
@@ -74,27 +75,36 @@ pub fn files(set: Set) -> Vec<SeedFile> {
     files
 }
 
-/// Loads sets into the database `main`, with the owner's login. May run any number of times, also side by
-/// side: one runner waits for the other.
+/// Loads sets into a database, with its owner's login. May run any number of times, also side by side: one runner
+/// waits for the other.
 ///
 /// # Errors
 /// [`Error::Forbidden`] for development seeds in production; [`Error::Seed`] for a file that fails or rows
 /// that do not fit together, with nothing written.
-pub async fn load(url: &DatabaseUrl, environment: Environment, sets: &[Set]) -> Result<Vec<(String, Outcome)>> {
+pub async fn load(
+    url: &DatabaseUrl,
+    database: DatabaseName,
+    environment: Environment,
+    sets: &[Set],
+) -> Result<Vec<(String, Outcome)>> {
     if environment == Environment::Production && sets.contains(&Set::Development) {
         return Err(Error::Forbidden {
             message: "development seeds hold users with published passwords: they are not loaded in production".into(),
         });
     }
-    let all: Vec<_> = sets.iter().flat_map(|set| files(*set)).collect();
-    load_files(url, &all).await
+    let all: Vec<_> = sets.iter().flat_map(|set| files(*set, database)).collect();
+    load_files(url, database, &all).await
 }
 
 /// Loads files given by the caller, like [`load`].
 ///
 /// # Errors
 /// As there.
-pub async fn load_files(url: &DatabaseUrl, files: &[SeedFile]) -> Result<Vec<(String, Outcome)>> {
+pub async fn load_files(
+    url: &DatabaseUrl,
+    database: DatabaseName,
+    files: &[SeedFile],
+) -> Result<Vec<(String, Outcome)>> {
     let mut connection = connect(url).await?;
     connection
         .transaction::<_, Error, _>(async |connection| {
@@ -118,7 +128,7 @@ pub async fn load_files(url: &DatabaseUrl, files: &[SeedFile]) -> Result<Vec<(St
                 outcomes.push((file.name.clone(), load_file(connection, file, &known).await?));
             }
             connection.batch_execute("SET LOCAL ROLE bedplate_system").await?;
-            let broken = consistency::check(connection).await?;
+            let broken = consistency::check(connection, database).await?;
             connection.batch_execute("RESET ROLE").await?;
             if broken.is_empty() { Ok(outcomes) } else { Err(Error::Seed { message: broken.join("; ") }) }
         })

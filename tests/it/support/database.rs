@@ -1,10 +1,11 @@
 //! A database a test: cloned from a template that has the migrations, named after the test, dropped when the
-//! test passes and kept when it fails. Leftovers of earlier runs are swept at the start.
+//! test passes and kept when it fails. There is a template each for `main`, `rfq` and `marketdata`. Leftovers of earlier runs are swept at the start.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bedplate::database::DatabaseName;
+use bedplate::database::config::Logins;
 use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::{Config, Database, DatabaseUrl, Environment};
 use rstest::fixture;
@@ -12,6 +13,7 @@ use rstest::fixture;
 use super::server::{on_own_runtime, server};
 use super::{connection, execute, texts};
 
+/// Whichever it is, all three handles of `database` lead to it.
 pub struct TestDatabase {
     /// As the application's login.
     pub database: Database,
@@ -27,15 +29,27 @@ impl std::ops::Deref for TestDatabase {
     }
 }
 
-/// A migrated database without rows.
+/// A migrated database `main` without rows.
 #[fixture]
 pub async fn db() -> TestDatabase {
-    migrated().await
+    migrated(DatabaseName::Main).await
 }
 
-/// The same, for a test that needs several.
-pub async fn migrated() -> TestDatabase {
-    let url = create(Some(template())).await;
+/// A migrated database `rfq` without rows.
+#[fixture]
+pub async fn rfq_db() -> TestDatabase {
+    migrated(DatabaseName::Rfq).await
+}
+
+/// A migrated database `marketdata` without rows.
+#[fixture]
+pub async fn marketdata_db() -> TestDatabase {
+    migrated(DatabaseName::Marketdata).await
+}
+
+/// The same, for a test of several.
+pub async fn migrated(of: DatabaseName) -> TestDatabase {
+    let url = create(Some(template(of))).await;
     TestDatabase { database: open(&url).await, url }
 }
 
@@ -53,6 +67,9 @@ pub async fn open(url: &DatabaseUrl) -> Database {
 pub fn config(url: &DatabaseUrl) -> Config {
     let mut config = Config::new(url.clone(), Environment::Development);
     config.app_url = Some(server().app.with_database(url.database()).unwrap());
+    for beside in [DatabaseName::Rfq, DatabaseName::Marketdata] {
+        config.elsewhere.insert(beside, Logins { owner: url.clone(), app: config.app_url.clone() });
+    }
     config
 }
 
@@ -69,12 +86,12 @@ async fn create(template: Option<&str>) -> DatabaseUrl {
 
 /// Made by the first test that needs it. Its name holds a checksum of the migrations, so that a server which
 /// is kept between runs does not hand out an old one.
-fn template() -> &'static str {
-    static TEMPLATE: OnceLock<String> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
+fn template(of: DatabaseName) -> &'static str {
+    static TEMPLATES: [OnceLock<String>; 3] = [const { OnceLock::new() }; 3];
+    TEMPLATES[of as usize].get_or_init(|| {
         on_own_runtime(async || {
             sweep().await;
-            let name = format!("bedplate_template_{:08x}", checksum());
+            let name = format!("bedplate_template_{of}_{:08x}", checksum(of));
             let mut owner = connection(&server().owner).await;
             if texts(&mut owner, &format!("SELECT datname FROM pg_database WHERE datname = '{name}'")).await.is_empty()
             {
@@ -82,7 +99,7 @@ fn template() -> &'static str {
                 let making = format!("{name}_{}", std::process::id());
                 execute(&mut owner, &format!("CREATE DATABASE {making}")).await;
                 let url = server().owner.with_database(&making).unwrap();
-                migrate::run(&url, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await.unwrap();
+                migrate::run(&url, &Source::Embedded(of), Direction::Up, |_| {}).await.unwrap();
                 rename_when_free(&making, &name).await;
             }
             name
@@ -100,8 +117,9 @@ async fn rename_when_free(from: &str, to: &str) {
     execute(&mut owner, &format!("ALTER DATABASE {from} RENAME TO {to}")).await;
 }
 
-fn checksum() -> u32 {
-    let mut files: Vec<_> = walk(std::path::Path::new("migrations/main"));
+fn checksum(of: DatabaseName) -> u32 {
+    let mut files: Vec<_> = walk(&std::path::Path::new("migrations").join(of.as_str()));
+    assert!(!files.is_empty());
     files.sort();
     let all: Vec<u8> = files.iter().flat_map(|file| std::fs::read(file).unwrap()).collect();
     // FNV-1a: a name, not a seal.

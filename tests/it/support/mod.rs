@@ -6,7 +6,7 @@ pub mod folder;
 pub mod server;
 
 pub use builders::{Home, IdeaBuilder, claimed, home, organization, user};
-pub use database::{TestDatabase, db, empty_db};
+pub use database::{TestDatabase, db, empty_db, marketdata_db, migrated, rfq_db};
 pub use folder::Folder;
 
 use std::time::Duration;

@@ -1,0 +1,5 @@
+DROP FUNCTION give_to_definer(regprocedure);
+DROP FUNCTION refuse_illegal_transition();
+DROP FUNCTION update_updated_at();
+DROP FUNCTION require_tenant();
+DROP FUNCTION current_tenant();

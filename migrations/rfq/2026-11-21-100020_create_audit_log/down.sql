@@ -1,0 +1,11 @@
+DROP FUNCTION audit_as_of(text, text, timestamptz);
+DROP FUNCTION record_audit(text, text, text, jsonb);
+DROP FUNCTION audit();
+DROP FUNCTION redact(jsonb);
+DROP FUNCTION names_secret(text);
+DROP TABLE audit_log;
+DROP FUNCTION drop_audit_partitions(date);
+DROP FUNCTION create_audit_partition(date);
+DROP FUNCTION close_audit_partition(regclass, text);
+DROP FUNCTION make_append_only(regclass);
+DROP FUNCTION refuse_change_of_audit_log();
