@@ -114,6 +114,17 @@ pub enum Error {
         /// What is wrong, and what to do about it.
         message: String,
     },
+    /// The server has no database of this name.
+    #[error(
+        "{url}: there is no database {database:?}; `bedplate up` makes it where the login may (CREATEDB), or an \
+             administrator does: CREATE DATABASE … OWNER …"
+    )]
+    NoDatabase {
+        /// Without its password.
+        url: String,
+        /// Its name.
+        database: String,
+    },
     /// A migration failed.
     #[error("migration {name} failed: {message}; mend it and run `bedplate migrate` again")]
     Migration {

@@ -1,7 +1,7 @@
 //! `bedplate doctor`.
 
-use super::config;
-use crate::database::doctor;
+use super::{config, each_database};
+use crate::database::{DatabaseName, doctor};
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
@@ -14,13 +14,23 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
-    let findings = doctor::examine(&config()?).await?;
+    let examined = each_database(&config()?, async |_, config| doctor::examine(&config).await).await?;
+    let findings: Vec<_> = examined
+        .into_iter()
+        .flat_map(|(name, findings)| findings.into_iter().map(move |finding| (name, finding)))
+        .collect();
     let checks = doctor::checks().count();
     if args.json {
-        println!("{}", serde_json::json!({ "checks": checks, "findings": findings }));
+        let findings = findings.iter().map(|(name, finding)| {
+            let mut finding = serde_json::json!(finding);
+            finding["database"] = serde_json::json!(name);
+            finding
+        });
+        println!("{}", serde_json::json!({ "checks": checks, "findings": findings.collect::<Vec<_>>() }));
     } else {
-        for finding in &findings {
-            println!("{}: {}: {}  →  {}", finding.check, finding.object, finding.why, one_line(&finding.fix));
+        for (name, finding) in &findings {
+            let place = if *name == DatabaseName::Main { String::new() } else { format!("{name}: ") };
+            println!("{place}{}: {}: {}  →  {}", finding.check, finding.object, finding.why, one_line(&finding.fix));
         }
         if findings.is_empty() {
             println!("{checks} checks, nothing found.");

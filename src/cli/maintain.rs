@@ -1,7 +1,8 @@
 //! `bedplate maintain`.
 
-use super::config;
 use super::ui::{Progress, table};
+use super::{config, each_database};
+use crate::database::DatabaseName;
 use crate::database::maintain::{self, Keep};
 use crate::error::Result;
 
@@ -18,6 +19,12 @@ pub(super) struct Args {
     /// Delete idempotency keys that are older
     #[arg(long, value_name = "DAYS", default_value_t = Keep::default().idempotency_days)]
     keep_idempotency_days: u16,
+    /// Days of prices that are made ahead
+    #[arg(long, value_name = "DAYS", default_value_t = Keep::default().price_days_ahead)]
+    price_days_ahead: u16,
+    /// Drop days of prices that are older (by default all are kept)
+    #[arg(long, value_name = "DAYS")]
+    keep_price_days: Option<u16>,
     /// For programs
     #[arg(long)]
     json: bool,
@@ -28,23 +35,42 @@ pub(super) async fn run(args: &Args) -> Result<()> {
         audit_months_ahead: args.audit_months_ahead,
         audit_months: args.keep_audit_months,
         idempotency_days: args.keep_idempotency_days,
-        ..Keep::default()
+        price_days_ahead: args.price_days_ahead,
+        price_days: args.keep_price_days,
     };
     let progress = Progress::new();
-    let done = maintain::run(&config()?, keep, |step| progress.step(step)).await;
+    let main = config()?;
+    let done = each_database(&main, |name, _| {
+        let progress = progress.of(name.as_str(), 2);
+        let main = &main;
+        async move {
+            let step = |step: &str| progress.step(step);
+            match name {
+                DatabaseName::Main => maintain::run(main, keep, step).await,
+                DatabaseName::Rfq => maintain::run_rfq(main, keep, step).await,
+                DatabaseName::Marketdata => maintain::run_marketdata(main, keep, step).await,
+            }
+        }
+    })
+    .await;
     progress.finish();
     let done = done?;
     if args.json {
-        println!("{}", serde_json::json!(done));
+        let by_name = done.iter().map(|(name, done)| (name.to_string(), serde_json::json!(done)));
+        println!("{}", serde_json::json!({ "databases": by_name.collect::<serde_json::Map<_, _>>() }));
         return Ok(());
     }
-    let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let rows = [
-        ("partitions made", names(&done.partitions_created)),
-        ("partitions dropped", names(&done.partitions_dropped)),
-        ("sessions pruned", done.sessions_pruned.to_string()),
-        ("idempotency keys pruned", done.idempotency_keys_pruned.to_string()),
-    ];
-    println!("{}", table(&[], rows.map(|(what, value)| vec![what.to_owned(), value]), &[]));
+    let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join("\n") };
+    let rows = done.iter().map(|(name, done)| {
+        vec![
+            name.to_string(),
+            names(&done.partitions_created),
+            names(&done.partitions_dropped),
+            done.sessions_pruned.to_string(),
+            done.idempotency_keys_pruned.to_string(),
+        ]
+    });
+    let headings = ["database", "partitions made", "partitions dropped", "sessions pruned", "idempotency keys pruned"];
+    println!("{}", table(&headings, rows, &[3, 4]));
     Ok(())
 }

@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::database::config::{env_vars, names_a_database};
 use crate::database::private_server::PrivateServer;
-use crate::database::{Config, Environment};
+use crate::database::{Config, DatabaseName, Environment};
 use crate::error::{Error, Result};
 
 const EXIT_CODES: &str = "\
@@ -175,4 +175,24 @@ fn sets(environment: Environment) -> Vec<crate::database::seed::Set> {
 
 fn config() -> Result<Config> {
     Config::from_env()
+}
+
+/// One after the other, for every database of the deployment. Those that are not there are left out; without `main`
+/// nothing is done.
+async fn each_database<T, Fut>(
+    config: &Config,
+    work: impl Fn(DatabaseName, Config) -> Fut,
+) -> Result<Vec<(DatabaseName, T)>>
+where
+    Fut: Future<Output = Result<T>>,
+{
+    let mut done = Vec::with_capacity(config.databases.len());
+    for name in &config.databases {
+        match work(*name, config.for_database(*name)?).await {
+            Ok(value) => done.push((*name, value)),
+            Err(Error::NoDatabase { .. }) if *name != DatabaseName::Main => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }

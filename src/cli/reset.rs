@@ -1,9 +1,9 @@
 //! `bedplate reset`: back to the beginning.
 
 use super::ui::Progress;
-use super::{config, sets, status};
+use super::{config, each_database, sets, status};
 use crate::database::migrate::{self, Direction, Source};
-use crate::database::{DatabaseName, Environment, reset, seed, status as database_status};
+use crate::database::{Environment, reset, seed};
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
@@ -20,24 +20,28 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     if named.is_some_and(|named| named != name) || (named.is_none() && config.environment == Environment::Production) {
         return Err(Error::Forbidden {
             message: format!(
-                "reset drops everything in {}; in production write `bedplate reset --database {name}`",
+                "reset drops everything in {} and the databases beside it; in production write `bedplate reset --database {name}`",
                 config.owner_url
             ),
         });
     }
     let progress = Progress::new();
-    progress.step(&format!("dropping everything in {name}"));
     let ended = async {
-        reset::drop_everything(&config.owner_url).await?;
-        let shown = progress.clone();
-        migrate::run(&config.owner_url, &Source::Embedded(DatabaseName::Main), Direction::Up, move |event| {
-            shown.migration(event);
+        each_database(&config, |name, config| {
+            let progress = progress.of(name.as_str(), 2);
+            async move {
+                progress.step(&format!("dropping everything in {}", config.owner_url.database()));
+                reset::drop_everything(&config.owner_url).await?;
+                let shown = progress.clone();
+                let on_event = move |event| shown.migration(event);
+                migrate::run(&config.owner_url, &Source::Embedded(name), Direction::Up, on_event).await?;
+                let sets = sets(config.environment);
+                progress.seeds(&seed::load(&config.owner_url, name, config.environment, &sets).await?);
+                Ok(())
+            }
         })
         .await?;
-        progress.seeds(
-            &seed::load(&config.owner_url, DatabaseName::Main, config.environment, &sets(config.environment)).await?,
-        );
-        database_status::read(&config.owner_url).await
+        status::read(&config).await
     }
     .await;
     progress.finish();

@@ -39,8 +39,13 @@ struct Docs {
 
 pub(super) async fn run(args: &Args) -> Result<()> {
     let Command::Docs(docs) = &args.command;
-    let main = read(&config()?.owner_url).await?;
-    let files = schema_docs::render(&[("main", &main)]);
+    let config = config()?;
+    let mut schemas = Vec::with_capacity(config.databases.len());
+    for name in &config.databases {
+        schemas.push((name.as_str(), read(&config.for_database(*name)?.owner_url, *name).await?));
+    }
+    let schemas: Vec<_> = schemas.iter().map(|(name, schema)| (*name, schema)).collect();
+    let files = schema_docs::render(&schemas);
     let stale: Vec<_> = files.iter().filter(|file| !is_fresh(&docs.out, file)).collect();
     if !docs.check {
         for file in &stale {
@@ -67,12 +72,12 @@ pub(super) async fn run(args: &Args) -> Result<()> {
 }
 
 /// Only a database that has every migration is worth a description.
-async fn read(url: &DatabaseUrl) -> Result<Schema> {
-    let migrations = migrate::status(url, &Source::Embedded(DatabaseName::Main)).await?;
+async fn read(url: &DatabaseUrl, name: DatabaseName) -> Result<Schema> {
+    let migrations = migrate::status(url, &Source::Embedded(name)).await?;
     let pending = migrations.iter().filter(|migration| migration.state == MigrationState::Pending).count();
     if pending > 0 {
         return Err(Error::configuration(format!(
-            "{pending} migrations are pending: run `bedplate migrate`, and write the documentation then"
+            "{pending} migrations of {name} are pending: run `bedplate migrate --all`, and write the documentation then"
         )));
     }
     schema_docs::read(url).await

@@ -1,8 +1,7 @@
 //! `bedplate seed`, and the binary `seed`.
 
 use super::ui::Progress;
-use super::{config, sets};
-use crate::database::DatabaseName;
+use super::{config, each_database, sets};
 use crate::database::seed::{self, Outcome, Set};
 use crate::error::Result;
 
@@ -23,10 +22,14 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     let chosen = if args.sets.is_empty() { sets(config.environment) } else { args.sets.clone() };
     let progress = Progress::new();
     progress.step("loading seeds");
-    let loaded = seed::load(&config.owner_url, DatabaseName::Main, config.environment, &chosen).await;
-    let loaded = loaded.inspect(|outcomes| progress.seeds(outcomes));
+    let loaded = each_database(&config, |name, config| {
+        let chosen = &chosen;
+        async move { seed::load(&config.owner_url, name, config.environment, chosen).await }
+    })
+    .await;
     progress.finish();
-    let loaded = loaded?;
+    let loaded: Vec<_> = loaded?.into_iter().flat_map(|(_, outcomes)| outcomes).collect();
+    progress.seeds(&loaded);
     let changed = loaded.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged).count();
     println!("{changed} of {} seed files loaded, the rest was there; the rows fit together.", loaded.len());
     Ok(())

@@ -1,9 +1,10 @@
 //! `bedplate status`.
 
-use super::config;
 use super::ui::table;
+use super::{config, each_database};
 use crate::database::migrate::MigrationState;
 use crate::database::status::{self, Status};
+use crate::database::{Config, DatabaseName};
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
@@ -14,37 +15,51 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
-    let status = status::read(&config()?.owner_url).await?;
+    let databases = read(&config()?).await?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&status).unwrap_or_default());
+        let by_name = databases.iter().map(|(name, status)| (name.to_string(), serde_json::json!(status)));
+        let by_name: serde_json::Map<_, _> = by_name.collect();
+        println!("{}", serde_json::json!({ "databases": by_name }));
     } else {
-        print(&status);
+        print(&databases);
     }
     Ok(())
 }
 
-pub(super) fn print(status: &Status) {
-    let missing = match status.count(MigrationState::Missing) {
-        0 => String::new(),
-        missing => format!(", {missing} applied without files"),
-    };
-    let facts = [
-        ("database", format!("{} on PostgreSQL {}", status.database, status.server_version)),
-        (
-            "migrations",
+/// Every database that is there.
+pub(super) async fn read(config: &Config) -> Result<Vec<(DatabaseName, Status)>> {
+    each_database(config, async |name, config| status::read(&config.owner_url, name).await).await
+}
+
+pub(super) fn print(databases: &[(DatabaseName, Status)]) {
+    let facts = databases.iter().map(|(name, status)| {
+        let missing = match status.count(MigrationState::Missing) {
+            0 => String::new(),
+            missing => format!(", {missing} applied without files"),
+        };
+        vec![
+            name.to_string(),
             format!(
                 "{} applied, {} pending{missing}",
                 status.count(MigrationState::Applied),
                 status.count(MigrationState::Pending)
             ),
-        ),
-        ("url", format!("{} (with its password: bedplate url)", status.url)),
-    ];
-    println!("{}", table(&[], facts.map(|(name, value)| vec![name.to_owned(), value]), &[]));
-    if status.tables.is_empty() {
+            status.server_version.clone(),
+            status.url.clone(),
+        ]
+    });
+    println!(
+        "{}",
+        table(&["database", "migrations", "PostgreSQL", "url (with its password: bedplate url)"], facts, &[])
+    );
+    let rows: Vec<_> = databases
+        .iter()
+        .flat_map(|(name, status)| status.tables.iter().map(move |table| (name, table)))
+        .map(|(name, table)| vec![name.to_string(), table.table.clone(), table.rows.to_string()])
+        .collect();
+    if rows.is_empty() {
         println!("\nThere are no tables yet: run `bedplate up`.");
-        return;
+    } else {
+        println!("\n{}", table(&["database", "table", "rows"], rows, &[2]));
     }
-    let rows = status.tables.iter().map(|table| vec![table.table.clone(), table.rows.to_string()]);
-    println!("\n{}", table(&["table", "rows"], rows, &[1]));
 }

@@ -1,13 +1,12 @@
-//! `bedplate up`: server, migrations, seeds, and a table at the end.
+//! `bedplate up`: server, databases, migrations, seeds, and a table at the end.
 
 use super::ui::Progress;
 use super::{config, private_server, sets, status};
-use crate::database::DatabaseName;
 use crate::database::migrate::{self, Direction, Source};
 use crate::database::private_server::Started;
 use crate::database::seed::{self, Outcome};
-use crate::database::status as database_status;
-use crate::error::Result;
+use crate::database::{Config, DatabaseName, create_beside};
+use crate::error::{Error, Result};
 
 pub(super) async fn run() -> Result<()> {
     let progress = Progress::new();
@@ -29,22 +28,14 @@ async fn bring_up(progress: &Progress) -> Result<()> {
         }
     }
     let config = config()?;
-    progress.step("looking for pending migrations");
-    let shown = progress.clone();
-    let applied = migrate::run(&config.owner_url, &Source::Embedded(DatabaseName::Main), Direction::Up, move |event| {
-        shown.migration(event);
-    })
-    .await?;
-    progress.step("loading seeds");
-    let seeded =
-        seed::load(&config.owner_url, DatabaseName::Main, config.environment, &sets(config.environment)).await?;
-    progress.seeds(&seeded);
-    changed |= !applied.is_empty() || seeded.iter().any(|(_, outcome)| *outcome != Outcome::Unchanged);
-
+    let each = config.databases.iter().map(|name| bring_up_one(&config, *name, progress.of(name.as_str(), 2)));
+    for database in futures_util::future::join_all(each).await {
+        changed |= database?;
+    }
     progress.step("counting rows");
-    let status = database_status::read(&config.owner_url).await?;
+    let databases = status::read(&config).await?;
     progress.finish();
-    status::print(&status);
+    status::print(&databases);
     if !changed {
         println!("\nEverything was up to date: nothing was changed.");
     }
@@ -61,4 +52,26 @@ async fn bring_up(progress: &Progress) -> Result<()> {
         println!("  {command:<46} {purpose}");
     }
     Ok(())
+}
+
+/// Makes, migrates and seeds a database; whether that changed anything.
+async fn bring_up_one(main: &Config, name: DatabaseName, progress: Progress) -> Result<bool> {
+    let config = main.for_database(name)?;
+    progress.step("looking for pending migrations");
+    let source = Source::Embedded(name);
+    let attempt = || {
+        let shown = progress.clone();
+        migrate::run(&config.owner_url, &source, Direction::Up, move |event| shown.migration(event))
+    };
+    let applied = match attempt().await {
+        Err(Error::NoDatabase { .. }) if name != DatabaseName::Main && !main.elsewhere.contains_key(&name) => {
+            create_beside(&main.owner_url, &config.owner_url).await?;
+            attempt().await?
+        }
+        done => done?,
+    };
+    progress.step("loading seeds");
+    let seeded = seed::load(&config.owner_url, name, config.environment, &sets(config.environment)).await?;
+    progress.seeds(&seeded);
+    Ok(!applied.is_empty() || seeded.iter().any(|(_, outcome)| *outcome != Outcome::Unchanged))
 }

@@ -1,6 +1,7 @@
 //! `bedplate url`: what to hand to psql, or to an application's environment.
 
 use super::{config, private_server};
+use crate::database::DatabaseName;
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
@@ -8,6 +9,9 @@ pub(super) struct Args {
     /// The application's login, which sees nothing before it takes a tenant
     #[arg(long, conflicts_with = "admin")]
     app: bool,
+    /// Which database: main, rfq, marketdata
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    database: DatabaseName,
     /// The superuser of the private server
     #[arg(long)]
     admin: bool,
@@ -23,7 +27,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         println!("{}", urls.admin.reveal());
         return Ok(());
     }
-    let config = config()?;
+    let config = config()?.for_database(args.database)?;
     if args.app {
         let app = config.app_url.ok_or_else(|| {
             Error::configuration("APP_DATABASE_URL is not set: the application uses the owner's URL and switches roles")

@@ -4,6 +4,7 @@
 mod chunks;
 pub mod config;
 mod copy;
+mod create;
 pub mod doctor;
 mod handles;
 mod idempotency;
@@ -28,6 +29,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 pub(crate) use chunks::in_chunks;
 pub use config::{Config, Environment, PoolConfig};
 pub(crate) use copy::CopyIn;
+pub use create::create_beside;
 pub use handles::{
     Loaders, MarketdataDatabase, MarketdataSystemTx, MarketdataTx, OfRfq, Readers, RfqDatabase, RfqSystemTx, RfqTx,
 };

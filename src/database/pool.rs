@@ -45,13 +45,12 @@ pub(super) async fn connect_plainly(
 }
 
 pub(crate) fn not_connected(error: &tokio_postgres::Error, url: &DatabaseUrl) -> Error {
-    const REFUSED: [SqlState; 4] = [
-        SqlState::INVALID_PASSWORD,
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-        SqlState::INVALID_CATALOG_NAME,
-        SqlState::INSUFFICIENT_PRIVILEGE,
-    ];
+    const REFUSED: [SqlState; 3] =
+        [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION, SqlState::INSUFFICIENT_PRIVILEGE];
     match (error.as_db_error(), error.code()) {
+        (_, Some(&SqlState::INVALID_CATALOG_NAME)) => {
+            Error::NoDatabase { url: url.to_string(), database: url.database().to_owned() }
+        }
         (Some(said), Some(code)) if REFUSED.contains(code) => Error::configuration(format!(
             "{url} refused the connection: {}; check user, password and database of the URL",
             said.message()

@@ -55,8 +55,8 @@ struct Version {
 ///
 /// # Errors
 /// Those of [`connect`].
-pub async fn read(url: &DatabaseUrl) -> Result<Status> {
-    let migrations = migrate::status(url, &Source::Embedded(DatabaseName::Main)).await?;
+pub async fn read(url: &DatabaseUrl, name: DatabaseName) -> Result<Status> {
+    let migrations = migrate::status(url, &Source::Embedded(name)).await?;
     let mut connection = connect(url).await?;
     let version: Version =
         sql_query("SELECT current_setting('server_version') AS version").get_result(&mut connection).await?;

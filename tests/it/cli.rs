@@ -84,8 +84,12 @@ fn up_makes_a_seeded_database_from_nothing_and_a_second_up_changes_nothing() {
 
     let status: serde_json::Value =
         serde_json::from_slice(&bedplate(&project.0, &[], &["status", "--json"]).stdout).unwrap();
-    assert_eq!(status["database"], "bedplate");
-    assert!(status["migrations"].as_array().unwrap().iter().all(|m| m["state"] == "applied"));
+    for (name, database) in [("main", "bedplate"), ("rfq", "bedplate_rfq"), ("marketdata", "bedplate_marketdata")] {
+        let status = &status["databases"][name];
+        assert_eq!(status["database"], database);
+        let migrations = status["migrations"].as_array().unwrap();
+        assert!(migrations.len() > 2 && migrations.iter().all(|m| m["state"] == "applied"), "{migrations:?}");
+    }
 
     let url = |flag: &[&str]| out(&bedplate(&project.0, &[], &[&["url"], flag].concat())).trim().to_owned();
     assert!(url(&[]).starts_with("postgres://bedplate_owner:"));
@@ -93,7 +97,7 @@ fn up_makes_a_seeded_database_from_nothing_and_a_second_up_changes_nothing() {
     assert!(url(&["--admin"]).starts_with("postgres://postgres:"));
 
     let seeded = command(env!("CARGO_BIN_EXE_seed"), &project.0, &[], &[]);
-    assert!(out(&seeded).starts_with("0 of 9 seed files loaded"), "{}", out(&seeded));
+    assert!(out(&seeded).starts_with("0 of 13 seed files loaded"), "{}", out(&seeded));
 
     assert!(out(&bedplate(&project.0, &[], &["down"])).contains("stopped; its data stays"));
     assert!(out(&bedplate(&project.0, &[], &["down"])).contains("was not running"));
@@ -114,14 +118,14 @@ async fn every_command_works_on_a_named_database(#[future(awt)] empty_db: Databa
     let json: serde_json::Value = serde_json::from_slice(&run(&["migrate", "status", "--json"]).stdout).unwrap();
     assert_eq!(json["migrations"].as_array().unwrap().iter().filter(|m| m["state"] == "pending").count(), 2);
     assert!(out(&run(&["up"])).contains("agent_results      ┆   25"));
-    assert!(out(&run(&["seed"])).starts_with("0 of 9"));
-    assert!(out(&run(&["seed", "--set", "reference"])).starts_with("0 of 0"));
+    assert!(out(&run(&["seed"])).starts_with("0 of 13"), "{}", out(&run(&["seed"])));
+    assert!(out(&run(&["seed", "--set", "reference"])).starts_with("0 of 2"));
     let created = out(&run(&["migrate", "create", "add_phone_to_users"]));
     assert!(created.contains("_add_phone_to_users: write up.sql"), "{created}");
     assert_eq!(std::fs::read_dir(folder.path().join("migrations/main")).unwrap().count(), 1);
     let url = DatabaseUrl::with_database(&server().owner, "nowhere_here").unwrap();
     let elsewhere = run(&["migrate", "status", "--url", url.reveal()]);
-    assert!(error(&elsewhere, 1).contains("does not exist"));
+    assert!(error(&elsewhere, 1).contains("there is no database \"nowhere_here\""));
 
     // reset: somebody's table and rows are gone, the seeds are back.
     let mut owner = connection(&empty_db).await;
@@ -218,10 +222,14 @@ async fn the_doctor_and_the_maintenance_answer_people_and_programs(#[future(awt)
     execute(&mut connection(&empty_db).await, &fix).await;
     assert!(run(&["doctor"]).status.success());
 
-    assert!(out(&run(&["maintain"])).contains("partitions made         ┆ none"));
-    let made = json(&["maintain", "--audit-months-ahead", "4", "--json"]);
-    assert_eq!(made["partitions_created"].as_array().unwrap().len(), 1);
-    assert_eq!(made["sessions_pruned"], 0);
+    run(&["migrate", "--all"]);
+    assert!(out(&run(&["doctor"])).ends_with("checks, nothing found.\n"));
+    assert!(out(&run(&["maintain"])).contains("│ main       ┆ none"), "{}", out(&run(&["maintain"])));
+    let made = &json(&["maintain", "--audit-months-ahead", "4", "--json"])["databases"];
+    for name in ["main", "rfq"] {
+        assert_eq!(made[name]["partitions_created"].as_array().unwrap().len(), 1, "{made}");
+    }
+    assert_eq!(made["main"]["sessions_pruned"], 0);
     assert_eq!(run(&["maintain", "--audit-months-ahead", "-1"]).status.code(), Some(2));
 }
 

@@ -23,6 +23,8 @@ async fn verify(source: Source, rows: Rows, release: Option<Source>) -> Verifica
 /// rows of its own tables, or of those that the closed list names.
 #[rstest]
 #[case(DatabaseName::Main)]
+#[case(DatabaseName::Rfq)]
+#[case(DatabaseName::Marketdata)]
 #[tokio::test(flavor = "multi_thread")]
 async fn our_migrations_come_back(#[case] name: DatabaseName) {
     let verification = verify(Source::Embedded(name), Rows::Seeds(name), None).await;

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use bedplate::DatabaseUrl;
+use bedplate::database::DatabaseName;
 use bedplate::database::schema_docs::{self, Detail, Schema, domain};
 use rstest::rstest;
 
 use crate::cli::{bedplate, error, out};
+use crate::support::database::migrated;
 use crate::support::{TestDatabase, connection, db, empty_db, execute, texts};
 
 const TABLES: &str = "SELECT oid, relname FROM pg_class WHERE relnamespace = 'public'::regnamespace \
@@ -19,9 +21,14 @@ async fn read(db: &TestDatabase) -> Schema {
 
 #[rstest]
 #[tokio::test]
-async fn the_files_in_docs_are_fresh(#[future(awt)] db: TestDatabase) {
-    let files = schema_docs::render(&[("main", &read(&db).await)]);
-    assert_eq!(files.len(), 4);
+async fn the_files_in_docs_are_fresh() {
+    let mut schemas = Vec::new();
+    for name in DatabaseName::ALL {
+        schemas.push((name.as_str(), read(&migrated(*name).await).await));
+    }
+    let schemas: Vec<_> = schemas.iter().map(|(name, schema)| (*name, schema)).collect();
+    let files = schema_docs::render(&schemas);
+    assert_eq!(files.len(), 10);
     for file in files {
         let there = std::fs::read_to_string(Path::new("docs").join(&file.path)).unwrap_or_default();
         assert!(there == file.content, "docs/{} is not fresh: run `cargo db schema docs`", file.path);
@@ -76,10 +83,14 @@ async fn the_page_has_every_table_and_column(#[future(awt)] db: TestDatabase) {
 }
 
 #[rstest]
+#[case(DatabaseName::Main, 13)]
+#[case(DatabaseName::Rfq, 3)]
+#[case(DatabaseName::Marketdata, 3)]
 #[tokio::test]
-async fn every_table_has_a_domain(#[future(awt)] db: TestDatabase) {
+async fn every_table_has_a_domain(#[case] name: DatabaseName, #[case] least: usize) {
+    let db = migrated(name).await;
     let tables = texts(&mut connection(&db.url).await, &format!("SELECT relname FROM ({TABLES}) AS t")).await;
-    assert!(tables.len() > 10);
+    assert!(tables.len() >= least);
     let without: Vec<_> = tables.iter().filter(|table| domain(table) == "other").collect();
     assert_eq!(without, Vec::<&String>::new(), "they get their place in src/database/schema_docs/domains.rs");
 }
@@ -203,7 +214,7 @@ async fn the_command_writes_and_checks(#[future(awt)] db: TestDatabase) {
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {
         let arguments = [&["schema", "docs"], arguments].concat();
-        bedplate(folder.path(), &[("DATABASE_URL", db.url.reveal())], &arguments)
+        bedplate(folder.path(), &[("DATABASE_URL", db.url.reveal()), ("BEDPLATE_DATABASES", "main")], &arguments)
     };
     let missing = run(&["--check"]);
     assert_eq!(error(&missing, 5), "error: 4 found: run `bedplate schema docs`");
@@ -229,10 +240,11 @@ async fn the_command_writes_and_checks(#[future(awt)] db: TestDatabase) {
 #[tokio::test]
 async fn what_the_command_cannot_do_it_says(#[future(awt)] empty_db: DatabaseUrl) {
     let folder = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| bedplate(folder.path(), &[("DATABASE_URL", empty_db.reveal())], arguments);
+    let env = [("DATABASE_URL", empty_db.reveal()), ("BEDPLATE_DATABASES", "main")];
+    let run = |arguments: &[&str]| bedplate(folder.path(), &env, arguments);
     let pending = error(&run(&["schema", "docs"]), 1);
     assert!(
-        pending.ends_with("migrations are pending: run `bedplate migrate`, and write the documentation then"),
+        pending.ends_with("migrations of main are pending: run `bedplate migrate --all`, and write the documentation then"),
         "{pending}"
     );
     assert!(!folder.path().join("docs").exists());

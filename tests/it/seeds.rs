@@ -17,7 +17,7 @@ const BOTH: [Set; 2] = [Set::Reference, Set::Development];
 async fn the_development_seeds_hold_what_they_promise(#[future(awt)] db: TestDatabase) {
     let loaded = seed::load(&db.url, DatabaseName::Main, Environment::Development, &BOTH).await.unwrap();
     assert!(loaded.iter().all(|(_, outcome)| *outcome == Outcome::Loaded) && loaded.len() >= 6, "{loaded:?}");
-    let status = status::read(&db.url).await.unwrap();
+    let status = status::read(&db.url, DatabaseName::Main).await.unwrap();
     let rows: Vec<_> = status.tables.iter().map(|table| (table.table.as_str(), table.rows)).collect();
     assert_eq!(
         rows,

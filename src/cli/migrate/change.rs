@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::target::{Target, each, print_json};
 use crate::cli::ui::Progress;
+use crate::database::create_beside;
 use crate::database::migrate::{self, Direction, Options, Repair};
 use crate::error::{Error, Result};
 
@@ -46,8 +47,20 @@ pub(super) async fn run(targets: &[Target], direction: &Direction, options: &Opt
     let done = each(targets, |target| {
         let shown = progress.of(&target.name, targets.len());
         async move {
-            let Target { url, source, .. } = &target;
-            migrate::run_with(url, source, direction.clone(), options, move |event| shown.migration(event)).await
+            let Target { url, source, main, .. } = &target;
+            let attempt = || {
+                let shown = shown.clone();
+                migrate::run_with(url, source, direction.clone(), options, move |event| shown.migration(event))
+            };
+            match (attempt().await, main) {
+                (Err(Error::NoDatabase { .. }), Some(main))
+                    if matches!(direction, Direction::Up | Direction::UpTo(_)) =>
+                {
+                    create_beside(main, url).await?;
+                    attempt().await
+                }
+                (done, _) => done,
+            }
         }
     })
     .await;

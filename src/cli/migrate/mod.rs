@@ -51,15 +51,12 @@ enum Command {
     },
     /// Revert the last migration, or more
     Down {
-        /// How many
-        #[arg(long, default_value_t = 1, conflicts_with_all = ["all_migrations", "to"])]
+        /// How many (with --all: all of them, every table is dropped)
+        #[arg(long, default_value_t = 1, conflicts_with = "to")]
         count: usize,
         /// What is later than this migration; it stays
-        #[arg(long, value_name = "VERSION", conflicts_with = "all_migrations")]
+        #[arg(long, value_name = "VERSION")]
         to: Option<String>,
-        /// All of them: every table is dropped
-        #[arg(long = "everything")]
-        all_migrations: bool,
         #[command(flatten)]
         patience: change::Patience,
     },
@@ -107,11 +104,14 @@ enum Command {
 }
 
 pub(super) async fn run(args: Args) -> Result<()> {
-    let Args { command, place, json } = args;
+    let Args { command, mut place, json } = args;
     let command = command.unwrap_or(Command::Up { to: None, patience: change::Patience::default() });
     let direction = match command {
         Command::Up { to, patience } => (to.map_or(Direction::Up, Direction::UpTo), patience),
-        Command::Down { all_migrations: true, patience, .. } => (Direction::DownAll, patience),
+        Command::Down { patience, .. } if place.all => {
+            place.all = false;
+            (Direction::DownAll, patience)
+        }
         Command::Down { to: Some(to), patience, .. } => (Direction::DownTo(to), patience),
         Command::Down { count, patience, .. } => (Direction::Down { count }, patience),
         Command::Redo { patience } => (Direction::Redo, patience),

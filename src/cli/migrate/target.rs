@@ -10,22 +10,31 @@ use crate::error::{Error, Result};
 /// Where a command works.
 #[derive(Debug, clap::Args)]
 pub(super) struct Where {
-    /// Which database: main (the default), rfq, marketdata
+    /// Which database: main (the default), rfq, marketdata, or all
     #[arg(long, global = true, value_name = "NAME", value_parser = parse_name)]
-    database: Option<DatabaseName>,
-    /// Every database, side by side
-    #[arg(long, global = true, conflicts_with = "database")]
-    all: bool,
+    database: Option<Which>,
+    /// Every database, side by side; after `down`, every migration
+    #[arg(long, global = true)]
+    pub(super) all: bool,
     /// A folder of Diesel migrations, instead of those that are compiled in
-    #[arg(long, global = true, value_name = "PATH", conflicts_with = "all")]
+    #[arg(long, global = true, value_name = "PATH")]
     dir: Option<PathBuf>,
     /// The database, instead of the environment's
-    #[arg(long, global = true, value_name = "URL", conflicts_with = "all")]
+    #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
 }
 
-fn parse_name(text: &str) -> std::result::Result<DatabaseName, String> {
-    text.parse().map_err(|_| "there are three databases: main, rfq, marketdata".to_owned())
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    One(DatabaseName),
+}
+
+fn parse_name(text: &str) -> std::result::Result<Which, String> {
+    if text == "all" {
+        return Ok(Which::All);
+    }
+    text.parse().map(Which::One).map_err(|_| "there are three databases: main, rfq, marketdata; or all".to_owned())
 }
 
 /// One database with its folder.
@@ -37,32 +46,48 @@ pub(super) struct Target {
     pub(super) source: Source,
     /// `None` for a folder of somebody else's.
     pub(super) database: Option<DatabaseName>,
+    /// `main`, where this database is beside it and may be made.
+    pub(super) main: Option<DatabaseUrl>,
 }
 
 impl Where {
     pub(super) fn targets(&self) -> Result<Vec<Target>> {
-        if self.all {
+        if self.all || self.database == Some(Which::All) {
+            if self.dir.is_some() || self.url.is_some() {
+                return Err(Error::configuration("all databases, or one by --dir and --url: leave one of them out"));
+            }
             let config = config()?;
             return config.databases.iter().map(|name| self.target(*name)).collect();
         }
-        Ok(vec![self.target(self.database.unwrap_or(DatabaseName::Main))?])
+        Ok(vec![self.target(self.one())?])
+    }
+
+    fn one(&self) -> DatabaseName {
+        match self.database {
+            Some(Which::One(name)) => name,
+            _ => DatabaseName::Main,
+        }
     }
 
     fn target(&self, name: DatabaseName) -> Result<Target> {
-        let url = match &self.url {
-            Some(url) => url.parse()?,
-            None => config()?.for_database(name)?.owner_url,
+        let (url, main) = match &self.url {
+            Some(url) => (url.parse()?, None),
+            None => {
+                let config = config()?;
+                let main = (!config.elsewhere.contains_key(&name)).then(|| config.owner_url.clone());
+                (config.for_database(name)?.owner_url, main)
+            }
         };
         let source = self.dir.as_ref().map_or(Source::Embedded(name), |path| Source::Directory(path.clone()));
         if self.dir.is_some() {
-            return Ok(Target { name: url.database().to_owned(), url, source, database: None });
+            return Ok(Target { name: url.database().to_owned(), url, source, database: None, main: None });
         }
-        Ok(Target { name: name.to_string(), url, source, database: Some(name) })
+        Ok(Target { name: name.to_string(), url, source, database: Some(name), main })
     }
 
     /// Where a new migration goes.
     pub(super) fn folder(&self) -> PathBuf {
-        let name = self.database.unwrap_or(DatabaseName::Main);
+        let name = self.one();
         self.dir.clone().unwrap_or_else(|| PathBuf::from("migrations").join(name.as_str()))
     }
 }

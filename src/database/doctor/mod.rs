@@ -86,7 +86,10 @@ pub async fn examine(config: &Config) -> Result<Vec<Finding>> {
     .get_result(&mut owner)
     .await?;
     if migrated.object.is_empty() {
-        return Err(Error::configuration("the database has no migrations: run `bedplate migrate`"));
+        return Err(Error::configuration(format!(
+            "{} has no migrations: run `bedplate migrate`, for all databases with --all",
+            config.owner_url
+        )));
     }
     let mut findings = Vec::new();
     for check in of_the_owner() {
