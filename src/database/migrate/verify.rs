@@ -203,8 +203,8 @@ fn failed<T>(outcome: Result<T>) -> Result<Option<String>> {
 async fn put(rows: &Rows, url: &DatabaseUrl) -> Result<bool> {
     match rows {
         Rows::None => return Ok(false),
-        Rows::Seeds(_) => {
-            seed::load(url, Environment::Development, &[Set::Reference, Set::Development]).await?;
+        Rows::Seeds(database) => {
+            seed::load(url, *database, Environment::Development, &[Set::Reference, Set::Development]).await?;
         }
         Rows::Sql(sql) => Session::open(url, Options::default().lock_timeout).await?.run(sql).await?,
     }
