@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bedplate::database::DatabaseName;
 use bedplate::database::doctor::{self, Finding};
+use bedplate::database::maintain::{self, Keep};
 use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::{Config, Environment, Error};
 use futures_util::StreamExt as _;
@@ -264,7 +265,7 @@ async fn prices_without_a_day_are_found(#[future(awt)] marketdata_db: TestDataba
             ("partition-default-used", "price_ticks_default".to_owned())
         ]
     );
-    bedplate::database::maintain::run_marketdata(&config(&db.url), Default::default(), |_| {}).await.unwrap();
+    maintain::run_marketdata(&config(&db.url), Keep::default(), |_| {}).await.unwrap();
     // The file of the default partition has kept its size.
     execute(&mut owner, "VACUUM price_ticks_default").await;
     assert_eq!(examine(&db).await, []);

@@ -9,8 +9,8 @@ use rstest::rstest;
 use crate::marketdata::{instruments, tick};
 use crate::support::{TestDatabase, connection, execute, marketdata_db, number, texts, until};
 
-fn decimal(text: &str) -> Option<BigDecimal> {
-    Some(text.parse().unwrap())
+fn decimal(text: &str) -> BigDecimal {
+    text.parse().unwrap()
 }
 
 /// Every kind of number, to the digit, and every field that may be missing.
@@ -44,10 +44,10 @@ async fn what_is_loaded_is_what_was_given(#[future(awt)] marketdata_db: TestData
         .map(|(number, n)| NewPriceTick {
             instrument_symbol: "A",
             ts: start + TimeDelta::microseconds(n),
-            bid: if n % 3 == 0 { None } else { decimal(number) },
-            ask: decimal(number),
+            bid: (n % 3 != 0).then(|| decimal(number)),
+            ask: Some(decimal(number)),
             last: None,
-            volume: if n % 2 == 0 { None } else { decimal("1234567890123456.0001") },
+            volume: (n % 2 != 0).then(|| decimal("1234567890123456.0001")),
         })
         .collect();
     assert_eq!(db.marketdata().load_price_ticks(ticks.clone(), |_| {}).await.unwrap(), 16);
@@ -105,9 +105,9 @@ async fn many_days_are_loaded_at_once(#[future(awt)] marketdata_db: TestDatabase
 #[rstest]
 #[case::unknown(|t: &mut NewPriceTick<'static>| t.instrument_symbol = "NOPE", "instrument_symbol \"NOPE\" is no instrument")]
 #[case::no_price(|t: &mut NewPriceTick<'static>| t.last = None, "last is missing, and so are bid and ask")]
-#[case::digits(|t: &mut NewPriceTick<'static>| t.bid = decimal("0.123456789"), "bid has 9 digits after the point, allowed are 8")]
-#[case::large(|t: &mut NewPriceTick<'static>| t.ask = decimal("1e12"), "ask is too large: allowed are 12 digits before the point")]
-#[case::negative(|t: &mut NewPriceTick<'static>| t.volume = decimal("-1"), "volume is less than 0")]
+#[case::digits(|t: &mut NewPriceTick<'static>| t.bid = Some(decimal("0.123456789")), "bid has 9 digits after the point, allowed are 8")]
+#[case::large(|t: &mut NewPriceTick<'static>| t.ask = Some(decimal("1e12")), "ask is too large: allowed are 12 digits before the point")]
+#[case::negative(|t: &mut NewPriceTick<'static>| t.volume = Some(decimal("-1")), "volume is less than 0")]
 #[case::there_already(|t: &mut NewPriceTick<'static>| t.ts = start(), "ts is in conflict with another row (price_ticks_pkey)")]
 #[case::too_early(|t: &mut NewPriceTick<'static>| t.ts = DateTime::<Utc>::MIN_UTC, "timestamp out of range")]
 #[tokio::test]
