@@ -244,7 +244,9 @@ async fn what_the_command_cannot_do_it_says(#[future(awt)] empty_db: DatabaseUrl
     let run = |arguments: &[&str]| bedplate(folder.path(), &env, arguments);
     let pending = error(&run(&["schema", "docs"]), 1);
     assert!(
-        pending.ends_with("migrations of main are pending: run `bedplate migrate --all`, and write the documentation then"),
+        pending.ends_with(
+            "migrations of main are pending: run `bedplate migrate --all`, and write the documentation then"
+        ),
         "{pending}"
     );
     assert!(!folder.path().join("docs").exists());
