@@ -134,11 +134,13 @@ pub enum Error {
         /// Which file or rule, and what the database said.
         message: String,
     },
-    /// The doctor found something: see what it printed.
-    #[error("{count} found: run the SQL behind the arrows, and the doctor again")]
+    /// The doctor, or the lint of migrations, found something: see what it printed.
+    #[error("{count} found: {advice}")]
     Findings {
         /// How many things.
         count: usize,
+        /// What to do about them.
+        advice: &'static str,
     },
     /// A file or process of this machine: seeds, migrations, the private server.
     #[error("{doing}: {source}")]

@@ -28,7 +28,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     }
     match findings.len() {
         0 => Ok(()),
-        count => Err(Error::Findings { count }),
+        count => Err(Error::Findings { count, advice: "run the SQL behind the arrows, and the doctor again" }),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused; 4 the database cannot be reached; 5 the doctor
-found something.
+or the lint found something.
 The environment and `.env` name the database (see .env.example); where they name none, `bedplate up` runs a \
 private PostgreSQL with its data in .bedplate/.";
 

@@ -32,6 +32,7 @@ mod ideas;
 mod identity_races;
 mod isolation;
 mod maintain;
+mod migrate_lint;
 mod migrations;
 mod organizations;
 mod plans;

@@ -1,6 +1,7 @@
 //! `bedplate migrate …`.
 
 mod change;
+mod lint;
 mod show;
 mod target;
 
@@ -20,6 +21,7 @@ Examples:
   bedplate migrate redo                             shows that the last one comes back
   bedplate migrate down --to 2026-11-20-101600
   bedplate migrate status --database rfq --json
+  bedplate migrate lint                             what is dangerous in the files, without a database
   bedplate migrate --dir other/migrations --url postgres://owner:secret@db/app status
 
 Works on any folder of Diesel migrations; the diesel CLI works on the same folders.";
@@ -69,6 +71,12 @@ enum Command {
     Status,
     /// Show every run, also those that failed
     History,
+    /// Tell what is dangerous in the files: exit code 5 where something is refused. Needs no database
+    Lint {
+        /// A `--dir` is held to the rules of a database with tenants too
+        #[arg(long, requires = "dir")]
+        tenants: bool,
+    },
     /// Make the files of a new migration
     Create {
         /// In lower case with underscores: `add_phone_to_users`
@@ -102,6 +110,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
         Command::Redo { patience } => (Direction::Redo, patience),
         Command::Status => return show::status(&place.targets()?, json).await,
         Command::History => return show::history(&place.targets()?, json).await,
+        Command::Lint { tenants } => return lint::run(&place.folders(tenants), json),
         Command::Create { name } => return create(&place, &name, json),
         Command::Baseline { to } => return change::baseline(&place.targets()?, to.as_deref(), json).await,
         Command::Repair { accept, forget } => {

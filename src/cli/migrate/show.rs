@@ -83,14 +83,14 @@ pub(super) async fn history(targets: &[Target], json: bool) -> Result<()> {
     Ok(())
 }
 
-fn heading(name: &str, of: usize) {
+pub(super) fn heading(name: &str, of: usize) {
     if of > 1 {
         println!("\n{name}");
     }
 }
 
 /// One database: its list. Several: a list by name.
-fn print_json<T: serde::Serialize>(what: &str, mut all: Vec<(String, Vec<T>)>) {
+pub(super) fn print_json<T: serde::Serialize>(what: &str, mut all: Vec<(String, Vec<T>)>) {
     let json = if all.len() == 1 {
         serde_json::json!({ what: all.remove(0).1 })
     } else {

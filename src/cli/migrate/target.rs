@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::config;
 use crate::database::migrate::Source;
+use crate::database::migrate::lint::Rules;
 use crate::database::{DatabaseName, DatabaseUrl};
 use crate::error::{Error, Result};
 
@@ -37,6 +38,15 @@ pub(super) struct Target {
     pub(super) source: Source,
 }
 
+/// A folder without its database.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    /// What to call it, where there are several.
+    pub(super) name: String,
+    pub(super) source: Source,
+    pub(super) rules: Rules,
+}
+
 impl Where {
     pub(super) fn targets(&self) -> Result<Vec<Target>> {
         if self.all {
@@ -54,6 +64,22 @@ impl Where {
         let source = self.dir.as_ref().map_or(Source::Embedded(name), |path| Source::Directory(path.clone()));
         let name = if self.dir.is_some() { url.database().to_owned() } else { name.to_string() };
         Ok(Target { name, url, source })
+    }
+
+    /// What to lint, without a database: the folder as it is here, else what is compiled in.
+    pub(super) fn folders(&self, tenants: bool) -> Vec<Folder> {
+        if let Some(path) = &self.dir {
+            let rules = if tenants { Rules::Tenants } else { Rules::General };
+            return vec![Folder { name: path.display().to_string(), source: Source::Directory(path.clone()), rules }];
+        }
+        let one = [self.database.unwrap_or(DatabaseName::Main)];
+        let names = if self.all { DatabaseName::ALL } else { &one };
+        let folder = |name: &DatabaseName| {
+            let path = PathBuf::from("migrations").join(name.as_str());
+            let source = if path.is_dir() { Source::Directory(path) } else { Source::Embedded(*name) };
+            Folder { name: name.to_string(), source, rules: Rules::of(*name) }
+        };
+        names.iter().map(folder).collect()
     }
 
     /// Where a new migration goes.
