@@ -137,7 +137,7 @@ mod tests {
     fn comments_are_blank_and_every_byte_keeps_its_place() {
         let sql = "a -- é\n/* x\n*/ 'no -- comment' b";
         let blank = without_comments(sql).unwrap();
-        assert_eq!(blank, "a       \n    \n   'no -- comment' b");
+        assert_eq!(blank, "a      \n    \n   'no -- comment' b");
         assert_eq!((blank.len(), blank.find(" b")), (sql.len(), sql.find(" b")));
     }
 
