@@ -1,6 +1,7 @@
 //! `bedplate migrate …`.
 
 mod change;
+mod lint;
 mod prove;
 mod show;
 mod target;
@@ -23,6 +24,7 @@ Examples:
   bedplate migrate status --database rfq --json
   bedplate migrate plan                             the locks of what is pending
   bedplate migrate verify --all                     as CI does
+  bedplate migrate lint                             what is dangerous in the files, without a database
   bedplate migrate --dir other/migrations --url postgres://owner:secret@db/app status
 
 Works on any folder of Diesel migrations; the diesel CLI works on the same folders.";
@@ -81,6 +83,12 @@ enum Command {
         #[command(flatten)]
         what: prove::What,
     },
+    /// Tell what is dangerous in the files: exit code 5 where something is refused. Needs no database
+    Lint {
+        /// A `--dir` is held to the rules of a database with tenants too
+        #[arg(long, requires = "dir")]
+        tenants: bool,
+    },
     /// Make the files of a new migration
     Create {
         /// In lower case with underscores: `add_phone_to_users`
@@ -119,6 +127,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
         Command::History => return show::history(&place.targets()?, json).await,
         Command::Plan { scratch } => return prove::plan(&place.targets()?, &scratch, json).await,
         Command::Verify { scratch, what } => return prove::verify(&place.targets()?, &scratch, &what, json).await,
+        Command::Lint { tenants } => return lint::run(&place.folders(tenants), json),
         Command::Create { name } => return create(&place, &name, json),
         Command::Baseline { to } => return change::baseline(&place.targets()?, to.as_deref(), json).await,
         Command::Repair { accept, forget } => {

@@ -81,7 +81,7 @@ pub(super) async fn history(targets: &[Target], json: bool) -> Result<()> {
     Ok(())
 }
 
-fn heading(name: &str, of: usize) {
+pub(super) fn heading(name: &str, of: usize) {
     if of > 1 {
         println!("\n{name}");
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::config;
 use crate::database::migrate::Source;
+use crate::database::migrate::lint::Rules;
 use crate::database::{DatabaseName, DatabaseUrl};
 use crate::error::{Error, Result};
 
@@ -50,6 +51,15 @@ pub(super) struct Target {
     pub(super) main: Option<DatabaseUrl>,
 }
 
+/// A folder without its database.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    /// What to call it, where there are several.
+    pub(super) name: String,
+    pub(super) source: Source,
+    pub(super) rules: Rules,
+}
+
 impl Where {
     pub(super) fn targets(&self) -> Result<Vec<Target>> {
         if self.all || self.database == Some(Which::All) {
@@ -83,6 +93,23 @@ impl Where {
             return Ok(Target { name: url.database().to_owned(), url, source, database: None, main: None });
         }
         Ok(Target { name: name.to_string(), url, source, database: Some(name), main })
+    }
+
+    /// What to lint, without a database: the folder as it is here, else what is compiled in.
+    pub(super) fn folders(&self, tenants: bool) -> Vec<Folder> {
+        if let Some(path) = &self.dir {
+            let rules = if tenants { Rules::Tenants } else { Rules::General };
+            return vec![Folder { name: path.display().to_string(), source: Source::Directory(path.clone()), rules }];
+        }
+        let one = [self.one()];
+        let all = self.all || self.database == Some(Which::All);
+        let names = if all { DatabaseName::ALL } else { &one };
+        let folder = |name: &DatabaseName| {
+            let path = PathBuf::from("migrations").join(name.as_str());
+            let source = if path.is_dir() { Source::Directory(path) } else { Source::Embedded(*name) };
+            Folder { name: name.to_string(), source, rules: Rules::of(*name) }
+        };
+        names.iter().map(folder).collect()
     }
 
     /// Where a new migration goes.

@@ -20,6 +20,7 @@ mod create;
 mod drift;
 mod folder;
 mod history;
+pub mod lint;
 mod lock;
 mod observe;
 mod plan;

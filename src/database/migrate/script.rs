@@ -136,7 +136,7 @@ pub(super) fn is_batch_mark(comment: &str) -> bool {
     comment.trim_start_matches("/*").trim_end_matches("*/").trim() == "batch"
 }
 
-fn unterminated(kind: TokenKind) -> bool {
+pub(super) fn unterminated(kind: TokenKind) -> bool {
     match kind {
         TokenKind::BlockComment { terminated } | TokenKind::QuotedIdent { terminated, .. } => !terminated,
         TokenKind::Literal { kind } => match kind {
@@ -154,7 +154,7 @@ fn unterminated(kind: TokenKind) -> bool {
 }
 
 /// The line, from 1, that this byte is in.
-fn line_of(text: &str, byte: usize) -> usize {
+pub(super) fn line_of(text: &str, byte: usize) -> usize {
     text[..byte].matches('\n').count() + 1
 }
 

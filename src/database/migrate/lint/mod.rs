@@ -1,0 +1,183 @@
+//! What is dangerous in a folder of migrations, told before a database sees it. The rules for any Diesel project are
+//! squawk's (`general.rs`); those of this design are written here. It reads files, and needs no database.
+//!
+//! Always holds: the folder is read in order, so a rule knows the tables that earlier migrations made. An exemption
+//! stands in `metadata.toml` with its reason, and nowhere else; one that exempts nothing is a finding itself.
+
+mod design;
+mod every;
+mod exemptions;
+mod file;
+mod general;
+mod keys;
+mod leakproof;
+mod schema;
+mod tenants;
+
+use serde::Serialize;
+
+use super::folder::Migration;
+use crate::database::DatabaseName;
+use crate::error::Result;
+use file::File;
+use schema::Schema;
+
+/// Which rules a folder has to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// Those of any Diesel project.
+    General,
+    /// And those of this design, for a database with tenants.
+    Tenants,
+    /// And those of this design, for reference data without tenants.
+    Reference,
+}
+
+impl Rules {
+    /// Those of one of our databases.
+    #[must_use]
+    pub fn of(database: DatabaseName) -> Self {
+        match database {
+            DatabaseName::Main | DatabaseName::Rfq => Self::Tenants,
+            DatabaseName::Marketdata => Self::Reference,
+        }
+    }
+
+    fn have(self, scope: Scope) -> bool {
+        match scope {
+            Scope::Every => true,
+            Scope::Others => self == Self::General,
+            Scope::Design => self != Self::General,
+            Scope::Tenants => self == Self::Tenants,
+        }
+    }
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// It breaks what runs in production, or a rule of the design.
+    Refuse,
+    /// It works; the finding says what it costs.
+    Explain,
+}
+
+/// Something that should not be run as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Its directory's name.
+    pub migration: String,
+    /// `up.sql`, `down.sql` or `metadata.toml`.
+    pub file: &'static str,
+    /// From 1; `None` where it is about the whole file, or about one that is missing.
+    pub line: Option<usize>,
+    /// What an exemption names.
+    pub rule: String,
+    /// How bad it is.
+    pub level: Level,
+    /// What was found.
+    pub message: String,
+    /// Why it matters, or what to do.
+    pub help: String,
+}
+
+/// One rule of ours.
+struct Rule {
+    name: &'static str,
+    why: &'static str,
+    level: Level,
+    scope: Scope,
+    find: fn(&Change<'_>) -> Vec<Found>,
+}
+
+/// Which folders a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Any.
+    Every,
+    /// Those of other projects: ours have a stricter rule for it.
+    Others,
+    /// Those of this design.
+    Design,
+    /// Those of this design that have tenants.
+    Tenants,
+}
+
+/// One migration, between what the folder made before it and what is there after it.
+struct Change<'m> {
+    migration: &'m Migration,
+    up: File,
+    down: Option<File>,
+    before: &'m Schema,
+    after: Schema,
+    rules: Rules,
+}
+
+/// Where a rule is broken, and how.
+struct Found {
+    file: &'static str,
+    line: Option<usize>,
+    message: String,
+}
+
+fn ours() -> impl Iterator<Item = &'static Rule> {
+    [every::RULES, design::RULES, tenants::RULES].into_iter().flatten()
+}
+
+/// The names of all rules.
+pub fn rules() -> impl Iterator<Item = String> {
+    let ours = ours().map(|rule| rule.name).chain(exemptions::RULES.iter().map(|(name, _)| *name));
+    ours.map(str::to_owned).chain(general::names())
+}
+
+/// What breaks a rule and has no exemption, in the order of the folder.
+///
+/// # Errors
+/// [`Error::Configuration`](crate::Error::Configuration) where squawk cannot be told the version of PostgreSQL.
+pub fn lint(migrations: &[Migration], rules: Rules) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let mut before = Schema::default();
+    for migration in migrations {
+        let (found, after) = look_at(migration, &before, rules)?;
+        findings.extend(exemptions::apply(migration, found, rules));
+        before = after;
+    }
+    Ok(findings)
+}
+
+fn look_at(migration: &Migration, before: &Schema, rules: Rules) -> Result<(Vec<Finding>, Schema)> {
+    let (up, down) = (File::read(&migration.up), migration.down.as_ref().map(File::read).transpose());
+    let up = match up {
+        Ok(up) => up,
+        Err(found) => return Ok((vec![every::unreadable(migration, found)], before.clone())),
+    };
+    let (down, unreadable) = match down {
+        Ok(down) => (down, None),
+        Err(found) => (None, Some(every::unreadable(migration, found))),
+    };
+    let mut after = before.clone();
+    up.statements().for_each(|statement| after.apply(&statement));
+    let change = Change { migration, up, down, before, after, rules };
+    let mut findings: Vec<Finding> = unreadable.into_iter().collect();
+    findings.extend(general::findings(&change)?);
+    for rule in ours().filter(|rule| rules.have(rule.scope)) {
+        findings.extend((rule.find)(&change).into_iter().map(|found| finding(migration, rule, found)));
+    }
+    // `up.sql` before `down.sql`.
+    findings.sort_by(|a, b| (b.file, a.line, &a.rule).cmp(&(a.file, b.line, &b.rule)));
+    findings.dedup();
+    Ok((findings, change.after))
+}
+
+fn finding(migration: &Migration, rule: &Rule, found: Found) -> Finding {
+    Finding {
+        migration: migration.name.clone(),
+        file: found.file,
+        line: found.line,
+        rule: rule.name.to_owned(),
+        level: rule.level,
+        message: found.message,
+        help: rule.why.to_owned(),
+    }
+}
