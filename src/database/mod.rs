@@ -66,7 +66,7 @@ impl Database {
     /// A login that no policy binds (superuser, BYPASSRLS) is warned about, and refused in production.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a wrong password, an unknown database, a refused login;
+    /// [`Error::NoDatabase`] for an unknown database; [`Error::Configuration`] for a wrong password, a refused login;
     /// [`Error::Unavailable`] where nothing answers.
     pub async fn connect(config: Config) -> Result<Self> {
         let mut connection = connect(config.url()).await?;

@@ -192,7 +192,7 @@ async fn a_server_that_is_not_there_is_unavailable(#[case] url: DatabaseUrl, #[c
 async fn a_wrong_login_or_database_is_a_matter_of_configuration(#[future(awt)] empty_db: DatabaseUrl) {
     let nowhere = empty_db.with_database("bedplate_test_nowhere").unwrap();
     let error = Database::connect(Config::new(nowhere, Environment::Development)).await.unwrap_err();
-    assert!(matches!(&error, Error::Configuration { message } if message.contains("does not exist")), "{error:?}");
+    assert!(matches!(&error, Error::NoDatabase { database, .. } if database == "bedplate_test_nowhere"), "{error:?}");
     let wrong: DatabaseUrl = empty_db.reveal().replacen("://", "://nobody_here_", 1).parse().unwrap();
     let error = Database::connect(Config::new(wrong, Environment::Development)).await.unwrap_err();
     assert!(matches!(error, Error::Configuration { .. } | Error::Unavailable { .. }), "{error:?}");
