@@ -1,6 +1,8 @@
 //! Loading prices in bulk.
 //!
-//! By binary COPY: side by side with an UNNEST insert, see [`MarketdataDatabase::load_price_ticks`].
+//! By binary COPY, which takes any number of rows in one statement and names the wrong one. It is little quicker than
+//! inserting arrays through UNNEST, which took 1.0 to 1.4 times as long (eight runs of 200,000 rows side by side, on a
+//! busy machine): both spend more than a third of their time on the foreign key to the instruments.
 
 use std::collections::HashSet;
 
