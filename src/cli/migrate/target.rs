@@ -80,13 +80,12 @@ impl Where {
     }
 
     fn target(&self, name: DatabaseName) -> Result<Target> {
-        let (url, main) = match &self.url {
-            Some(url) => (url.parse()?, None),
-            None => {
-                let config = config()?;
-                let main = (!config.elsewhere.contains_key(&name)).then(|| config.owner_url.clone());
-                (config.for_database(name)?.owner_url, main)
-            }
+        let (url, main) = if let Some(url) = &self.url {
+            (url.parse()?, None)
+        } else {
+            let config = config()?;
+            let main = (!config.elsewhere.contains_key(&name)).then(|| config.owner_url.clone());
+            (config.for_database(name)?.owner_url, main)
         };
         let source = self.dir.as_ref().map_or(Source::Embedded(name), |path| Source::Directory(path.clone()));
         if self.dir.is_some() {

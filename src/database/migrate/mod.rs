@@ -34,7 +34,9 @@ mod session;
 mod snapshot;
 mod statement;
 mod status;
+mod steps;
 mod verify;
+mod work;
 
 use std::time::Duration;
 
