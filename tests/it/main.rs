@@ -33,6 +33,7 @@ mod identity_races;
 mod isolation;
 mod maintain;
 mod migrate_faults;
+mod migrate_pooler;
 mod migrate_side_by_side;
 mod migrate_statements;
 mod migrate_verify;

@@ -88,6 +88,13 @@ pub(super) struct History {
 }
 
 impl History {
+    fn of(applied: impl Iterator<Item = (String, String)>, runs: impl Iterator<Item = Run>, tables: bool) -> Self {
+        let (mut applied, mut runs) = (applied.collect::<Vec<_>>(), runs.collect::<Vec<_>>());
+        applied.sort();
+        runs.sort_by_key(|run| run.id);
+        Self { applied, runs, tables }
+    }
+
     pub(super) fn is_applied(&self, version: &str) -> bool {
         self.applied.iter().any(|(applied, _)| applied == version)
     }
@@ -108,21 +115,18 @@ const COLUMNS: &str = "id, version, name, direction, outcome, checksum, sql_chec
     statements_done, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), took_ms, \
     login || coalesce(' (' || account || '@' || host || ')', ''), application_version, error";
 
-/// Reads both, in one round trip where both are there.
+/// Reads both, in one round trip where both are there. Sorts here: a new session has to look the order up in the
+/// catalogue, which takes longer than to read the rows.
 pub(super) async fn read(session: &Session) -> Result<History> {
     let schema = &session.schema;
     let applied = format!(
-        "SELECT version, to_char(run_on, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {schema}.__diesel_schema_migrations ORDER BY 1"
+        "SELECT version, to_char(run_on, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {schema}.__diesel_schema_migrations"
     );
-    let runs = format!("SELECT {COLUMNS} FROM {schema}.__bedplate_migrations ORDER BY id");
+    let runs = format!("SELECT {COLUMNS} FROM {schema}.__bedplate_migrations");
     match session.try_rows(&format!("{applied}; {runs}")).await {
         Ok(rows) => {
             let (applied, runs) = rows.iter().partition::<Vec<_>, _>(|row| row.len() == 2);
-            Ok(History {
-                applied: applied.into_iter().map(version).collect(),
-                runs: runs.into_iter().map(run).collect(),
-                tables: true,
-            })
+            Ok(History::of(applied.into_iter().map(version), runs.into_iter().map(run), true))
         }
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
             let known = session
@@ -131,9 +135,8 @@ pub(super) async fn read(session: &Session) -> Result<History> {
                     quote_literal(&format!("{schema}.__diesel_schema_migrations"))
                 ))
                 .await?;
-            let applied =
-                if known.is_empty() { Vec::new() } else { session.rows(&applied).await?.iter().map(version).collect() };
-            Ok(History { applied, ..History::default() })
+            let applied = if known.is_empty() { Vec::new() } else { session.rows(&applied).await? };
+            Ok(History::of(applied.iter().map(version), std::iter::empty(), false))
         }
         Err(error) => Err(super::session::from_postgres(&error)),
     }

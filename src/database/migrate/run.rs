@@ -11,7 +11,7 @@ use super::history::{self, History, Outcome, Record, Way};
 use super::observe::Observer;
 use super::script::Script;
 use super::send::{Failure, send, send_alone};
-use super::session::{Session, read_only};
+use super::session::{FRESH, Session, read_only};
 use super::statement::{Kind, Statement};
 use super::{Direction, Event, Options, Watcher, lock};
 use crate::database::url::DatabaseUrl;
@@ -51,10 +51,10 @@ pub async fn run_with(
         tokio::task::spawn_blocking(move || source.read())
     };
     let session = Session::open(url, options.lock_timeout).await?;
+    let history = read_history(&session, false, options, on_event).await?;
     let files =
         reading.await.map_err(|error| Error::Io { doing: "reading migrations".into(), source: error.into() })??;
 
-    let history = read_history(&session, false, options, on_event).await?;
     let problems = check(&session, &files, &history, &direction, options).await?;
     if steps(&session, &files, &history, &direction).await?.is_empty() {
         notice(problems, on_event);
@@ -280,7 +280,7 @@ impl<'w> Work<'w> {
     async fn transaction(&mut self, on_event: Watcher<'_>) -> Result<(), Failure> {
         let around = |error| Failure { error, statement: None };
         let session = self.session;
-        session.send(&format!("{}; BEGIN", session.fresh)).await.map_err(around)?;
+        session.send(&format!("{FRESH}; BEGIN")).await.map_err(around)?;
         for n in 0..self.statements.len() {
             // The file's own BEGIN and COMMIT would end the migration's transaction.
             if !matches!(self.statements[n].kind(), Kind::Begin | Kind::Commit) {
@@ -301,7 +301,7 @@ impl<'w> Work<'w> {
         let session = self.session;
         let name = self.record.migration.name.clone();
         let failed = |error| fail(&name, &Failure { error, statement: None }, self.script, &[]);
-        session.send(session.fresh).await.map_err(failed)?;
+        session.send(FRESH).await.map_err(failed)?;
         let insert = self.record.insert(&session.schema, Outcome::Running, from, Duration::ZERO, None);
         let id = session.try_rows(&insert).await.map_err(failed)?;
         let id = id.first().and_then(|row| row.get(0)).and_then(|id| id.parse().ok()).unwrap_or_default();
@@ -403,7 +403,7 @@ impl<'w> Work<'w> {
             Some(id) => history::progress(schema, id, done, Outcome::Failed, took, Some(message)),
             None => self.record.insert(schema, Outcome::Failed, done, took, Some(message)),
         };
-        if let Err(error) = self.session.send(&format!("{}; {write}", self.session.fresh)).await {
+        if let Err(error) = self.session.send(&format!("{FRESH}; {write}")).await {
             tracing::debug!(%error, "the failure could not be recorded");
         }
     }

@@ -45,11 +45,13 @@ impl Script {
     pub fn statements(&self) -> Result<Vec<Statement>> {
         let mut statements = Vec::new();
         let mut current = Part::default();
-        let mut at = 0;
+        let (mut at, mut line) = (0, 1);
         for token in tokenize(&self.sql) {
             let start = at;
             at += token.len as usize;
             let text = &self.sql[start..at];
+            let started_in = line;
+            line += text.matches('\n').count();
             if unterminated(token.kind) {
                 return Err(Error::invalid(
                     format!("{} line {}", self.file, line_of(&self.sql, start)),
@@ -66,7 +68,11 @@ impl Script {
                 TokenKind::Semi if current.may_end() => {
                     statements.extend(std::mem::take(&mut current).end(&self.sql));
                 }
-                kind => current.push(kind, text, start, at),
+                kind => {
+                    current.start.get_or_insert((start, started_in));
+                    current.end = at;
+                    current.push(kind, text);
+                }
             }
         }
         statements.extend(current.end(&self.sql));
@@ -77,7 +83,8 @@ impl Script {
 /// A statement that is being read.
 #[derive(Default)]
 struct Part {
-    start: Option<usize>,
+    /// Its first byte, and the line of that.
+    start: Option<(usize, usize)>,
     end: usize,
     batch: bool,
     words: Vec<String>,
@@ -92,9 +99,7 @@ impl Part {
         self.parentheses == 0 && self.atomic == 0
     }
 
-    fn push(&mut self, kind: TokenKind, text: &str, start: usize, end: usize) {
-        self.start.get_or_insert(start);
-        self.end = end;
+    fn push(&mut self, kind: TokenKind, text: &str) {
         match kind {
             TokenKind::OpenParen => self.parentheses += 1,
             TokenKind::CloseParen => self.parentheses = self.parentheses.saturating_sub(1),
@@ -120,10 +125,10 @@ impl Part {
     }
 
     fn end(self, file: &str) -> Option<Statement> {
-        let start = self.start?;
+        let (start, line) = self.start?;
         Some(Statement {
             sql: file[start..self.end].to_owned(),
-            line: line_of(file, start),
+            line,
             batch: self.batch,
             words: self.words,
             normalised: self.normalised,

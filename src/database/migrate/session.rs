@@ -24,9 +24,10 @@ pub(super) struct Session {
     pub(super) schema: String,
     /// Whether the server refuses to write.
     pub(super) read_only: bool,
-    /// Takes back what the migration before has set.
-    pub(super) fresh: &'static str,
 }
+
+/// Takes back what the migration before has set.
+pub(super) const FRESH: &str = "RESET ALL; RESET ROLE";
 
 /// Set at the start of the session, so that RESET ALL brings them back. `bedplate.direct` tells a direct
 /// connection from one through a pooler, which refuses or drops it.
@@ -37,19 +38,18 @@ fn options(lock_timeout: Duration) -> String {
     )
 }
 
-/// The DO asks the server to look whether the client is still there, which not every platform can; the answer
-/// tells the facts.
-const HELLO: &str = "DO $$ BEGIN PERFORM set_config('client_connection_check_interval', '1000', false); \
-     EXCEPTION WHEN OTHERS THEN NULL; END $$; \
-     SELECT pg_backend_pid()::text, quote_ident(coalesce(current_schema(), 'public')), \
-            current_setting('transaction_read_only'), current_setting('bedplate.direct', true), \
-            current_setting('client_connection_check_interval')";
+/// Asks the server to look whether the client is still there. An option as the others, for a statement would set it on
+/// a pooler's connection, for whoever has that next.
+const CLIENT_CHECK: &str = "-c client_connection_check_interval=1000";
+
+const HELLO: &str = "SELECT pg_backend_pid(), quote_ident(coalesce(current_schema(), 'public')), \
+            current_setting('transaction_read_only'), current_setting('bedplate.direct', true)";
 
 impl Session {
     /// Connects, with this `lock_timeout` for every statement.
     pub(super) async fn open(url: &DatabaseUrl, lock_timeout: Duration) -> Result<Self> {
         let client = connect(url, lock_timeout).await?;
-        let mut session = Self { client, pid: 0, schema: String::new(), read_only: false, fresh: "" };
+        let mut session = Self { client, pid: 0, schema: String::new(), read_only: false };
         let facts = session.rows(HELLO).await?;
         let fact = |column: usize| facts.first().and_then(|row| row.get(column)).unwrap_or_default();
         if fact(3) != "yes" {
@@ -58,10 +58,6 @@ impl Session {
         session.pid = fact(0).parse().unwrap_or_default();
         fact(1).clone_into(&mut session.schema);
         session.read_only = fact(2) == "on";
-        session.fresh = match fact(4) {
-            "0" => "RESET ALL; RESET ROLE",
-            _ => "RESET ALL; RESET ROLE; SET client_connection_check_interval = 1000",
-        };
         Ok(session)
     }
 
@@ -111,12 +107,19 @@ impl Session {
 async fn connect(url: &DatabaseUrl, lock_timeout: Duration) -> Result<Client> {
     let mut config = url.tokio_postgres();
     let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
-    config.options(format!("{own}{}", options(lock_timeout)));
+    let options = format!("{own}{}", options(lock_timeout));
+    config.options(format!("{options} {CLIENT_CHECK}"));
     config.application_name("bedplate migrate");
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(Duration::from_secs(5));
     }
-    let connected = config.connect(tokio_postgres::NoTls).await;
+    let connected = match config.connect(tokio_postgres::NoTls).await {
+        // Not every platform of a server can look.
+        Err(error) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
+            config.options(options).connect(tokio_postgres::NoTls).await
+        }
+        connected => connected,
+    };
     let (client, connection) = connected.map_err(|error| {
         let refuses_options = error.as_db_error().is_some_and(|said| said.message().contains("startup parameter"));
         if refuses_options { pooler(url) } else { not_connected(&error, url) }
