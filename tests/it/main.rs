@@ -36,6 +36,7 @@ mod marketdata;
 mod marketdata_load;
 mod migrate_faults;
 mod migrate_lint;
+mod migrate_pooler;
 mod migrate_side_by_side;
 mod migrate_statements;
 mod migrate_verify;
