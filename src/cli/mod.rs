@@ -152,7 +152,7 @@ fn advice(error: &Error) -> &'static str {
 
 fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(match error {
-        Error::Forbidden { .. } => 3,
+        Error::Forbidden { .. } | Error::Drift { .. } => 3,
         Error::Unavailable { .. } | Error::Timeout { .. } => 4,
         Error::Findings { .. } => 5,
         _ => 1,

@@ -7,7 +7,7 @@ use bedplate::DatabaseUrl;
 use rstest::rstest;
 
 use crate::support::server::server;
-use crate::support::{connection, empty_db, execute, number};
+use crate::support::{Folder, connection, empty_db, execute, number};
 
 /// `bedplate` with exactly these variables, in this folder.
 pub fn bedplate(folder: &Path, vars: &[(&str, &str)], arguments: &[&str]) -> Output {
@@ -196,6 +196,34 @@ async fn a_migration_that_fails_is_one_line(#[future(awt)] empty_db: DatabaseUrl
         number(&mut connection(&empty_db).await, "SELECT count(*) FROM pg_class WHERE relname = 'half'").await,
         0
     );
+}
+
+/// An edit is refused: the diff first, then one line with the way out, and an exit code of its own.
+#[rstest]
+#[tokio::test]
+async fn an_edited_migration_is_refused_with_its_diff(#[future(awt)] empty_db: DatabaseUrl) {
+    let migrations = Folder::new(&[("2026-01-01-000000_a", "CREATE TABLE a (id int);\n", "DROP TABLE a")]);
+    let folder = migrations.path().parent().unwrap();
+    let dir = migrations.path().to_str().unwrap();
+    let run = |arguments: &[&str]| {
+        bedplate(folder, &[("DATABASE_URL", empty_db.reveal())], &[&["migrate", "--dir", dir], arguments].concat())
+    };
+    assert_eq!(out(&run(&["--json"])), "{\"done\":[\"2026-01-01-000000_a\"]}\n");
+    migrations.write("2026-01-01-000000_a", "up.sql", "CREATE TABLE a (id bigint);\n");
+    let refused = run(&[]);
+    let said = String::from_utf8(refused.stderr.clone()).unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("-CREATE TABLE a (id int);\n+CREATE TABLE a (id bigint);\nerror: migration 2026-01-01"),
+        "{said}"
+    );
+    assert!(out(&run(&["status"])).contains("applied, changed"));
+    let status: serde_json::Value = serde_json::from_slice(&run(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["migrations"][0]["problems"][0]["difference"], "edited");
+    assert!(out(&run(&["repair", "--accept", "2026-01-01-000000"])).contains("is applied, as its files say now"));
+    assert_eq!(out(&run(&[])), "Nothing to do.\n");
+    assert!(out(&run(&["history"])).contains("repair"));
+    assert!(out(&run(&["plan"])).contains("Nothing is pending."));
 }
 
 /// The doctor's answer is for people, for programs, and, by its exit code, for CI.

@@ -159,6 +159,16 @@ async fn what_another_tool_did_is_told_and_can_be_recorded(#[future(awt)] empty_
     let state = |state, difference: &'static str| (state, vec![difference]);
     let status = folder.status(&empty_db).await;
     assert_eq!((status[0].1, status[0].2.clone()), state(MigrationState::Applied, "applied_elsewhere"));
+    execute(&mut owner, "INSERT INTO __diesel_schema_migrations (version) VALUES ('20260102000000')").await;
+    let mut noticed = Vec::new();
+    let on_event = |event| {
+        if let Event::Noticed { problem } = event {
+            noticed.push(problem.message);
+        }
+    };
+    folder.up_with(&empty_db, Options::default(), on_event).await.unwrap();
+    assert!(noticed.len() == 1 && noticed[0].starts_with("(and 1 others) was applied by another tool"), "{noticed:?}");
+    execute(&mut owner, "DELETE FROM __diesel_schema_migrations WHERE version = '20260102000000'").await;
     let declared =
         migrate::baseline(&empty_db, &folder.source(), Some(ONE), &Options::default(), |_| {}).await.unwrap();
     assert_eq!(declared, [ONE]);

@@ -158,6 +158,35 @@ async fn a_runner_that_is_killed_in_a_concurrent_build_leaves_nothing_locked(#[f
     assert_eq!(runs.iter().map(|run| run.outcome).collect::<Vec<_>>(), [Outcome::Running, Outcome::Done]);
 }
 
+/// 1. A transaction of somebody else has written to the table.
+/// 2. The runner builds an index, which waits for it; it tells how the build stands, and for whom it waits.
+/// 3. The transaction ends, and the build goes on, however short the lock timeout is.
+#[rstest]
+#[tokio::test]
+async fn the_progress_of_a_build_is_told(#[future(awt)] empty_db: DatabaseUrl) {
+    let mut writer = connection(&empty_db).await;
+    execute(&mut writer, "CREATE TABLE a (id int)").await;
+    execute(&mut writer, "SET application_name = 'writer'; BEGIN; INSERT INTO a VALUES (1)").await;
+    let folder = Folder::new(&[]);
+    folder.add_bare(NAME, "CREATE INDEX CONCURRENTLY a_id ON a (id)", "SELECT 1");
+    let options = Options { lock_timeout: Duration::from_millis(100), ..Options::default() };
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let building = folder.up_with(&empty_db, options, move |event| {
+        if let Event::Working { how } = event {
+            tell.send(how).unwrap();
+        }
+    });
+    let (done, how) = tokio::join!(building, async {
+        let how = told.recv().await.unwrap();
+        execute(&mut writer, "COMMIT").await;
+        how
+    });
+    assert!(how.starts_with("CREATE INDEX CONCURRENTLY: waiting for writers before build"), "{how}");
+    assert!(how.contains("waits for pid ") && how.contains("writer, idle in transaction"), "{how}");
+    assert_eq!(done.unwrap(), [NAME]);
+    assert_eq!(indexes(&empty_db).await, ["a_id"]);
+}
+
 /// The index was built, and the runner killed before it could record that: it is not built twice.
 #[rstest]
 #[tokio::test]

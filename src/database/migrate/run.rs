@@ -8,7 +8,7 @@ use super::observe::Observer;
 use super::session::{Session, read_only};
 use super::steps::{check, steps};
 use super::work::{LONGEST_PAUSE, Work, pauses};
-use super::{Direction, Event, Options, Problem, Watcher, lock};
+use super::{Difference, Direction, Event, Options, Problem, Watcher, lock};
 use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
 
@@ -78,8 +78,18 @@ pub async fn run_with(
     Ok(done)
 }
 
+/// Those that another tool applied are told in one, for there may be hundreds.
 fn notice(problems: Vec<Problem>, on_event: Watcher<'_>) {
-    for problem in problems {
+    let (elsewhere, problems): (Vec<_>, Vec<_>) =
+        problems.into_iter().partition(|problem| problem.difference == Difference::AppliedElsewhere);
+    let others = elsewhere.len().saturating_sub(1);
+    let first = elsewhere.into_iter().next().map(|mut problem| {
+        if others > 0 {
+            problem.message = format!("(and {others} others) {}", problem.message);
+        }
+        problem
+    });
+    for problem in problems.into_iter().chain(first) {
         on_event(Event::Noticed { problem });
     }
 }
