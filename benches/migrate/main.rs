@@ -21,6 +21,8 @@ const ROUNDS: usize = 7;
 /// The server, and what was asked for.
 struct Bench {
     owner: DatabaseUrl,
+    /// The superuser, who may end an autovacuum.
+    admin: DatabaseUrl,
     /// The files of the benchmark; `diesel.toml` is there, so that the diesel CLI looks no further.
     home: PathBuf,
     rounds: usize,
@@ -57,7 +59,7 @@ async fn measure(server: &PrivateServer, home: PathBuf) -> Result<(), Error> {
             parts.push(argument);
         }
     }
-    let bench = Bench { owner: urls.owner, home, rounds, parts, diesel: process::has("diesel") };
+    let bench = Bench { owner: urls.owner, admin: urls.admin, home, rounds, parts, diesel: process::has("diesel") };
     if bench.wants("hundred") {
         small::hundred(&bench).await?;
     }
@@ -89,8 +91,9 @@ impl Bench {
     /// A new database, empty or a copy, in place of the one that had the name. Copying and dropping both write a
     /// checkpoint, so that none of an earlier round meets the next.
     async fn database(&self, name: &str, template: &str) -> Result<DatabaseUrl, Error> {
+        let mut admin = bedplate::database::connect(&self.admin).await?;
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
         let mut owner = bedplate::database::connect(&self.owner).await?;
-        owner.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?;
         owner.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")).await?;
         self.owner.with_database(name)
     }

@@ -34,8 +34,14 @@ impl Script {
     /// # Errors
     /// As [`Script::statements`].
     pub fn sql_checksum(&self) -> Result<String> {
-        let normalised: Vec<_> = self.statements()?.into_iter().map(|statement| statement.normalised).collect();
-        Ok(hexadecimal(&Sha256::digest(normalised.join(";").as_bytes())))
+        let mut digest = Sha256::new();
+        let mut separator = "";
+        self.each(|statement| {
+            digest.update(separator);
+            digest.update(statement.normalised);
+            separator = ";";
+        })?;
+        Ok(hexadecimal(&digest.finalize()))
     }
 
     /// Its statements, in order.
@@ -44,6 +50,11 @@ impl Script {
     /// [`Error::Invalid`] for a quote or comment that does not end, with its line.
     pub fn statements(&self) -> Result<Vec<Statement>> {
         let mut statements = Vec::new();
+        self.each(|statement| statements.push(statement))?;
+        Ok(statements)
+    }
+
+    fn each(&self, mut found: impl FnMut(Statement)) -> Result<()> {
         let mut current = Part::default();
         let (mut at, mut line) = (0, 1);
         for token in tokenize(&self.sql) {
@@ -66,7 +77,7 @@ impl Script {
                 }
                 TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. } => {}
                 TokenKind::Semi if current.may_end() => {
-                    statements.extend(std::mem::take(&mut current).end(&self.sql));
+                    std::mem::take(&mut current).end(&self.sql).into_iter().for_each(&mut found);
                 }
                 kind => {
                     current.start.get_or_insert((start, started_in));
@@ -75,8 +86,8 @@ impl Script {
                 }
             }
         }
-        statements.extend(current.end(&self.sql));
-        Ok(statements)
+        current.end(&self.sql).into_iter().for_each(found);
+        Ok(())
     }
 }
 
