@@ -64,10 +64,10 @@ pub(crate) async fn backfill(bench: &Bench) -> Result<(), Error> {
         })
         .await?;
     }
-    let plan = plan(&tenants).await?;
-    println!("the plan of a batch under row-level security: {plan}");
+    let steps = plan(&tenants).await?;
+    println!("the plan of a batch under row-level security: {steps}");
     // Otherwise each batch would read the whole table.
-    if plan.contains("Tid Range Scan") { Ok(()) } else { Err(failed("a batch reads more than its own blocks")) }
+    if steps.contains("Tid Range Scan") { Ok(()) } else { Err(failed("a batch reads more than its own blocks")) }
 }
 
 /// The runner tells where it is after each batch.
