@@ -19,10 +19,10 @@ const LARGE: usize = 20_000_000;
 
 /// In batches and in one piece; as the owner of a plain table, and as `bedplate_system` under row-level security.
 pub(crate) async fn backfill(bench: &Bench) -> Result<(), Error> {
-    let plain = bench.database("plain", "template0").await?;
+    let first = bench.database("plain", "template0").await?;
     // Makes the roles.
-    migrate::run(&plain, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await?;
-    let mut owner = bedplate::database::connect(&plain).await?;
+    migrate::run(&first, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await?;
+    let mut owner = bedplate::database::connect(&first).await?;
     owner
         .batch_execute(&format!(
             "CREATE TABLE people (tenant_id uuid, id bigint, name text NOT NULL, display_name text, \
