@@ -147,6 +147,11 @@ async fn the_state_of_a_release_is_a_starting_point_too(good: Folder) {
     release.write(ONE, "up.sql", "CREATE TABLE one (id bigint PRIMARY KEY, word text)");
     let edited = problems(verify(good.source(), Rows::None, Some(release.source())).await);
     assert!(edited.len() == 1 && edited[0].contains("its up.sql was changed after it was applied"), "{edited:?}");
+    // The same where nothing is new: nothing runs that would tell by itself.
+    good.remove(TWO);
+    good.remove(THREE);
+    let edited = problems(verify(good.source(), Rows::None, Some(release.source())).await);
+    assert!(edited.len() == 1 && edited[0].contains("its up.sql was changed after it was applied"), "{edited:?}");
 }
 
 /// Whatever happens, no scratch database stays; the exit code tells.
