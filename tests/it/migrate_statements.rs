@@ -200,6 +200,22 @@ async fn a_build_that_nobody_recorded_is_taken_as_it_is(#[future(awt)] empty_db:
     assert_eq!(indexes(&empty_db).await, ["a_id"]);
 }
 
+/// The same for the first statement, of which the history knows only that its run began.
+#[rstest]
+#[tokio::test]
+async fn a_first_statement_that_nobody_recorded_is_taken_as_it_is(#[future(awt)] empty_db: DatabaseUrl) {
+    let folder = Folder::new(&[]);
+    folder.add_bare(NAME, "CREATE INDEX CONCURRENTLY a_id ON a (id)", "SELECT 1");
+    folder.up(&empty_db).await.unwrap_err();
+    let mut owner = connection(&empty_db).await;
+    execute(&mut owner, "CREATE TABLE a (id int); CREATE INDEX a_id ON a (id)").await;
+    folder.up(&empty_db).await.unwrap_err();
+    // As a runner leaves it that is killed.
+    execute(&mut owner, "UPDATE __bedplate_migrations SET outcome = 'running', error = NULL WHERE id = 1").await;
+    folder.up(&empty_db).await.unwrap();
+    assert_eq!(indexes(&empty_db).await, ["a_id"]);
+}
+
 /// 1. A transaction has read the table, and stays open.
 /// 2. The migration wants to alter the table, waits for the lock timeout, and gives up for a while.
 /// 3. Readers come all the time: none of them waits for longer than the lock timeout.

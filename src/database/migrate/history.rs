@@ -104,10 +104,13 @@ impl History {
         self.runs.iter().rev().find(|run| run.version == version && run.outcome == Outcome::Done)
     }
 
-    /// The run that went half the way, and that nothing ended since.
+    /// The run that went half the way, and that nothing ended since. A runner that was killed at its first statement
+    /// counts too: the server may have finished that without it.
     pub(super) fn unfinished(&self, version: &str) -> Option<&Run> {
-        let last = self.runs.iter().rev().find(|run| run.version == version)?;
-        (last.outcome != Outcome::Done && last.statements_done > 0).then_some(last)
+        let runs = self.runs.iter().rev().filter(|run| run.version == version);
+        let mut unfinished = runs.take_while(|run| run.outcome != Outcome::Done).peekable();
+        let last = *unfinished.peek()?;
+        (last.statements_done > 0 || unfinished.any(|run| run.outcome == Outcome::Running)).then_some(last)
     }
 }
 
