@@ -183,6 +183,20 @@ pub struct Violation {
     pub message: String,
 }
 
+/// One rule of a JSON Schema that data breaks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SchemaViolation {
+    /// Where in the data: a JSON Pointer.
+    pub instance_path: String,
+    /// Where in the schema: a JSON Pointer, after a URI and `#` for another document.
+    pub schema_path: String,
+    /// The keyword that is broken.
+    pub keyword: String,
+    /// What is wrong, for people. Says nothing of the data but names.
+    pub message: String,
+}
+
 /// What a [`Error::Timeout`] waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

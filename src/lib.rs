@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod database;
 pub mod error;
+pub mod forms;
 pub mod ideas;
 pub mod ids;
 pub mod marketdata;
@@ -26,4 +27,4 @@ pub use database::{
     Config, Database, DatabaseUrl, Environment, MarketdataDatabase, MarketdataSystemTx, MarketdataTx, RfqDatabase,
     RfqSystemTx, RfqTx, SessionTx, SystemTx, TenantContext, TenantTx,
 };
-pub use error::{Error, Result};
+pub use error::{Error, Result, SchemaViolation};

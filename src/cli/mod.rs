@@ -3,6 +3,7 @@
 mod completions;
 mod doctor;
 mod down;
+mod forms;
 mod maintain;
 mod migrate;
 mod reset;
@@ -59,6 +60,8 @@ enum Command {
     Status(status::Args),
     /// Ask the database whether every rule holds; exit code 5 where one does not
     Doctor(doctor::Args),
+    /// Try JSON Schemas of forms before they are published
+    Forms(forms::Args),
     /// Documentation of the schema, from the database's catalogue
     Schema(schema::Args),
     /// Make partitions ahead, drop old ones, prune sessions and idempotency keys
@@ -84,6 +87,7 @@ pub fn bedplate() -> ExitCode {
             Command::Reset(args) => reset::run(&args).await,
             Command::Status(args) => status::run(&args).await,
             Command::Doctor(args) => doctor::run(&args).await,
+            Command::Forms(args) => forms::run(&args).await,
             Command::Schema(args) => schema::run(&args).await,
             Command::Maintain(args) => maintain::run(&args).await,
             Command::Completions(args) => {

@@ -68,6 +68,20 @@ impl Progress {
         }
     }
 
+    /// Something small starts: shown on a terminal alone.
+    pub(super) fn quiet_step(&self, message: &str) {
+        if let Some(bar) = &self.spinner {
+            bar.set_message(message.to_owned());
+        }
+    }
+
+    /// Takes the spinner away.
+    pub(super) fn end(&self) {
+        if let Some(bar) = &self.spinner {
+            bar.finish_and_clear();
+        }
+    }
+
     /// Something is done, and worth a line that stays.
     pub(super) fn done(&self, message: &str) {
         match &self.spinner {

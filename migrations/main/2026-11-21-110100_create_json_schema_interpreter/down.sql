@@ -1,0 +1,2 @@
+DROP FUNCTION json_schema_violations(jsonb, jsonb);
+DROP SCHEMA json_schema CASCADE;

@@ -1,0 +1,29 @@
+//! `bedplate forms`: schemas tried before they are published.
+
+mod check;
+mod suite;
+
+use clap::Subcommand;
+
+use crate::error::Result;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether a schema can be published, and what is wrong with data; needs no database
+    Check(check::Args),
+    /// Run a folder in the format of the official JSON Schema test suite through all validators
+    Suite(suite::Args),
+}
+
+pub(super) async fn run(args: &Args) -> Result<()> {
+    match &args.command {
+        Command::Check(args) => check::run(args),
+        Command::Suite(args) => suite::run(args).await,
+    }
+}

@@ -1,0 +1,313 @@
+//! What can be said of a value in one expression.
+
+use std::fmt::Write as _;
+
+use serde_json::{Number, Value};
+
+use crate::sql::quote_literal;
+
+use super::super::pattern::Pattern;
+use super::super::program::{Node, NodeId, Numbers, Strings, Type};
+use super::{Compiler, Operand, json, matches, texts};
+
+/// Objects with more properties than this are looked through by a loop: `jsonb - text[]` compares each with each.
+const MANY_PROPERTIES: usize = 100;
+/// How many schemas may be written out in one expression instead of as a function.
+const MANY_SCHEMAS: usize = 40;
+
+/// Conditions by the type of a value; `None`: a value of this type is wrong.
+struct ByType {
+    kinds: [(&'static str, Option<Vec<String>>); 6],
+    /// Whether `type` leaves something out.
+    narrowed: bool,
+}
+
+impl Compiler<'_> {
+    /// A condition that is all that a node demands, if there is one. `present`: the value is there; else it may be
+    /// missing, which is right.
+    pub(super) fn whole(&self, id: NodeId, value: &Operand, present: bool) -> Option<String> {
+        if self.function(id).is_some() || self.shape.cost[id] > MANY_SCHEMAS {
+            return None;
+        }
+        let (tests, complete) = self.tests(id, value, present);
+        complete.then(|| if tests.is_empty() { "true".to_owned() } else { tests.join(" AND ") })
+    }
+
+    /// Whether a node is small enough to be asked of an expression instead of a variable.
+    pub(super) fn is_plain(&self, id: NodeId) -> bool {
+        let node = &self.program.nodes[id];
+        let mut in_place = node.in_place();
+        let (arrays, objects) = (&node.arrays, &node.objects);
+        self.function(id).is_none()
+            && node.deeper().next().is_none()
+            && !arrays.unique
+            && objects.required.is_empty()
+            && objects.dependent_required.is_empty()
+            && objects.min_properties.is_none()
+            && objects.max_properties.is_none()
+            && objects.dependent_schemas.is_empty()
+            && in_place.all(|child| self.shape.cost[child] < 4 && self.is_plain(child))
+    }
+
+    /// What can be said at once, and whether that is all.
+    pub(super) fn tests(&self, id: NodeId, value: &Operand, present: bool) -> (Vec<String>, bool) {
+        let node = &self.program.nodes[id];
+        if node.never {
+            return (vec![if present { "false".to_owned() } else { format!("{} IS NULL", value.json) }], true);
+        }
+        let mut complete = node.arrays.prefix.is_empty()
+            && !node.arrays.unique
+            && node.arrays.items.is_none_or(|child| self.program.nodes[child].is_trivial())
+            && node.arrays.contains.is_none()
+            && node.arrays.unevaluated.is_none()
+            && node.objects.min_properties.is_none()
+            && node.objects.max_properties.is_none()
+            && node.objects.dependent_schemas.is_empty()
+            && node.objects.unevaluated.is_none()
+            && !self.loops_over_properties(node)
+            && node.objects.properties.iter().all(|(_, child)| self.is_plain(*child));
+        let mut tests = Vec::new();
+        tests.extend(self.by_type(node, value).sql(value, present));
+        let mut more = Vec::new();
+        let values = node.choices.iter().filter(|values| !all_strings(values));
+        for values in values {
+            let values: Vec<_> = values.iter().map(json).collect();
+            more.push(if values.is_empty() {
+                "false".to_owned()
+            } else {
+                format!("{} IN ({})", value.json, values.join(","))
+            });
+        }
+        if let Some(constant) = node.constant.as_ref().filter(|constant| !constant.is_string()) {
+            more.push(format!("{} = {}", value.json, json(constant)));
+        }
+        for child in node.references.iter().chain(&node.all_of) {
+            match self.whole(*child, value, true) {
+                Some(test) if test == "true" => {}
+                Some(test) => more.push(test),
+                None => complete = false,
+            }
+        }
+        match self.in_place(node, value) {
+            Some(tests) => more.extend(tests),
+            None => complete = false,
+        }
+        if !more.is_empty() {
+            let more = more.join(" AND ");
+            tests.push(if present { more } else { format!("({} IS NULL OR {more})", value.json) });
+        }
+        (tests, complete)
+    }
+
+    /// `anyOf`, `oneOf`, `not` and `if`, where all of them can be said at once.
+    pub(super) fn in_place(&self, node: &Node, value: &Operand) -> Option<Vec<String>> {
+        let mut tests = Vec::new();
+        let each = |ids: &[NodeId]| ids.iter().map(|id| self.whole(*id, value, true)).collect::<Option<Vec<_>>>();
+        if let Some(ids) = &node.any_of {
+            let any: Vec<_> = each(ids)?.into_iter().map(|test| format!("({test})")).collect();
+            tests.push(format!("({})", any.join(" OR ")));
+        }
+        if let Some(ids) = &node.one_of {
+            let sum: Vec<_> = each(ids)?.into_iter().map(|test| format!("({test})::int")).collect();
+            tests.push(format!("{} = 1", sum.join(" + ")));
+        }
+        if let Some(id) = node.not {
+            tests.push(format!("NOT ({})", self.whole(id, value, true)?));
+        }
+        if let Some(condition) =
+            node.condition.as_ref().filter(|condition| condition.then.is_some() || condition.otherwise.is_some())
+        {
+            let branch = |id: Option<NodeId>| id.map_or(Some("true".to_owned()), |id| self.whole(id, value, true));
+            let mut case = String::new();
+            let _ = write!(
+                case,
+                "CASE WHEN {} THEN {} ELSE {} END",
+                self.whole(condition.test, value, true)?,
+                branch(condition.then)?,
+                branch(condition.otherwise)?
+            );
+            tests.push(case);
+        }
+        Some(tests)
+    }
+
+    /// Whether each property has to be looked at, whatever its name.
+    pub(super) fn loops_over_properties(&self, node: &Node) -> bool {
+        let objects = &node.objects;
+        let trivial = |id: NodeId| self.program.nodes[id].is_trivial();
+        let never = |id: NodeId| self.program.nodes[id].never;
+        objects.pattern_properties.iter().any(|(_, child)| !trivial(*child))
+            || objects.names.is_some_and(|child| !trivial(child))
+            || objects.additional.is_some_and(|child| {
+                !trivial(child)
+                    && (!never(child)
+                        || !objects.pattern_properties.is_empty()
+                        || objects.properties.len() > MANY_PROPERTIES)
+            })
+    }
+
+    fn by_type(&self, node: &Node, value: &Operand) -> ByType {
+        let mut by = ByType::new(node.types.as_deref(), &value.json);
+        if let Some(values) = node.choices.as_ref().filter(|values| all_strings(values)) {
+            by.only_strings(format!(
+                "{} IN ({})",
+                value.text,
+                values.iter().filter_map(Value::as_str).map(quote_literal).collect::<Vec<_>>().join(",")
+            ));
+        }
+        if let Some(constant) = node.constant.as_ref().and_then(Value::as_str) {
+            by.only_strings(format!("{} = {}", value.text, quote_literal(constant)));
+        }
+        for test in numbers(&node.numbers, &value.json) {
+            by.add("number", test);
+        }
+        for test in strings(&node.strings, &value.text) {
+            by.add("string", test);
+        }
+        let length = format!("jsonb_array_length({})", value.json);
+        by.extend("array", between(&length, node.arrays.min_items, node.arrays.max_items));
+        self.object(node, value, &mut by);
+        by
+    }
+
+    fn object(&self, node: &Node, value: &Operand, by: &mut ByType) {
+        let (objects, object) = (&node.objects, &value.json);
+        let has = |names: &[String]| match names {
+            [name] => format!("{object} ? {}", quote_literal(name)),
+            names => format!("{object} ?& {}", texts(names.iter().map(String::as_str))),
+        };
+        if !objects.required.is_empty() {
+            by.add("object", has(&objects.required));
+        }
+        if objects.additional.is_some_and(|child| self.program.nodes[child].never) && !self.loops_over_properties(node)
+        {
+            let names = texts(objects.properties.iter().map(|(name, _)| name.as_str()));
+            let rest = if objects.properties.is_empty() { object.clone() } else { format!("({object} - {names})") };
+            by.add("object", format!("{rest} = '{{}}'::jsonb"));
+        }
+        for (name, names) in &objects.dependent_required {
+            by.add("object", format!("(NOT {object} ? {} OR {})", quote_literal(name), has(names)));
+        }
+        for (name, child) in objects.properties.iter().filter(|(_, child)| self.is_plain(*child)) {
+            let present = objects.required.contains(name);
+            let (tests, _) = self.tests(*child, &Operand::property(object, name), present);
+            by.extend("object", tests);
+        }
+    }
+}
+
+impl ByType {
+    fn new(types: Option<&[Type]>, json: &str) -> Self {
+        let allowed = |kind: Type| types.is_none_or(|types| types.contains(&kind));
+        let kind = |name, kind| (name, allowed(kind).then(Vec::new));
+        let mut by = Self {
+            kinds: [
+                kind("object", Type::Object),
+                kind("array", Type::Array),
+                kind("string", Type::String),
+                kind("number", Type::Number),
+                kind("boolean", Type::Boolean),
+                kind("null", Type::Null),
+            ],
+            narrowed: types.is_some(),
+        };
+        if types.is_some_and(|types| types.contains(&Type::Integer) && !types.contains(&Type::Number)) {
+            // Most are stored without digits behind the point, which is quicker to see.
+            let whole = format!("(scale({json}::numeric) = 0 OR {json}::numeric % 1 = 0)");
+            by.kinds[3].1 = Some(vec![whole]);
+        }
+        by
+    }
+
+    fn add(&mut self, kind: &str, test: String) {
+        let found = self.kinds.iter_mut().find(|(name, _)| *name == kind);
+        if let Some((_, Some(tests))) = found {
+            tests.push(test);
+        }
+    }
+
+    fn extend(&mut self, kind: &str, tests: impl IntoIterator<Item = String>) {
+        tests.into_iter().for_each(|test| self.add(kind, test));
+    }
+
+    fn only_strings(&mut self, test: String) {
+        self.narrowed = true;
+        self.kinds.iter_mut().filter(|(name, _)| *name != "string").for_each(|(_, tests)| *tests = None);
+        self.add("string", test);
+    }
+
+    fn sql(self, value: &Operand, present: bool) -> Option<String> {
+        let Operand { json, .. } = value;
+        // What another type makes: wrong where types are named, except where nothing is there.
+        let otherwise = match (self.narrowed, present) {
+            (false, _) => "true".to_owned(),
+            (true, true) => "false".to_owned(),
+            (true, false) => format!("{json} IS NULL"),
+        };
+        let mut whens = String::new();
+        for (kind, tests) in self.kinds {
+            let Some(tests) = tests else { continue };
+            if tests.is_empty() && !self.narrowed {
+                continue;
+            }
+            let tests = if tests.is_empty() { "true".to_owned() } else { tests.join(" AND ") };
+            let _ = write!(whens, " WHEN '{kind}' THEN {tests}");
+        }
+        match (whens.is_empty(), self.narrowed) {
+            (true, false) => None,
+            (true, true) => Some(otherwise),
+            (false, _) => Some(format!("CASE jsonb_typeof({json}){whens} ELSE {otherwise} END")),
+        }
+    }
+}
+
+fn all_strings(values: &[Value]) -> bool {
+    !values.is_empty() && values.iter().all(Value::is_string)
+}
+
+fn numbers(numbers: &Numbers, json: &str) -> Vec<String> {
+    let limits: [(&str, &Option<Number>); 4] = [
+        (">=", &numbers.minimum),
+        (">", &numbers.exclusive_minimum),
+        ("<=", &numbers.maximum),
+        ("<", &numbers.exclusive_maximum),
+    ];
+    let limits = limits.into_iter().filter_map(|(operator, limit)| Some((operator, limit.as_ref()?)));
+    let mut tests: Vec<_> =
+        limits.map(|(operator, limit)| format!("{json}::numeric {operator} '{limit}'::numeric")).collect();
+    tests.extend(numbers.multiple_of.as_ref().map(|divisor| format!("{json}::numeric % '{divisor}'::numeric = 0")));
+    tests
+}
+
+fn strings(strings: &Strings, text: &str) -> Vec<String> {
+    let mut tests: Vec<_> =
+        between(&format!("length({text})"), strings.min_length, strings.max_length).into_iter().collect();
+    tests.extend(strings.pattern.iter().map(|found| pattern(found, text)));
+    tests.extend(strings.format.iter().map(|(_, found)| pattern(found, text)));
+    tests
+}
+
+fn pattern(pattern: &Pattern, text: &str) -> String {
+    let parts = pattern.parts.iter().map(|part| {
+        let test = match &part.bounded {
+            Some(bounded) => format!(
+                "(length({text}) BETWEEN {} AND {} AND {})",
+                bounded.min,
+                bounded.max,
+                matches(text, &bounded.regex)
+            ),
+            None => matches(text, &part.regex),
+        };
+        if part.negated { format!("NOT ({test})") } else { test }
+    });
+    parts.collect::<Vec<_>>().join(" AND ")
+}
+
+pub(super) fn between(count: &str, min: Option<u64>, max: Option<u64>) -> Option<String> {
+    match (min.filter(|min| *min > 0), max) {
+        (None, None) => None,
+        (Some(min), None) => Some(format!("{count} >= {min}")),
+        (None, Some(max)) => Some(format!("{count} <= {max}")),
+        (Some(min), Some(max)) => Some(format!("{count} BETWEEN {min} AND {max}")),
+    }
+}

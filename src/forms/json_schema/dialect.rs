@@ -1,0 +1,92 @@
+//! Which keywords count: the vocabularies of a schema's meta-schema
+//! (<https://json-schema.org/draft/2020-12/json-schema-core#section-8.1>), and whether the schema follows it.
+
+use std::collections::BTreeMap;
+
+use jsonschema::{Draft, PatternOptions};
+use referencing::Registry;
+use serde_json::Value;
+
+use super::Refusal;
+use super::documents::{Documents, Place};
+
+const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+const VOCABULARY: &str = "https://json-schema.org/draft/2020-12/vocab/";
+
+/// The vocabularies in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dialect {
+    pub(super) applicator: bool,
+    pub(super) validation: bool,
+    pub(super) unevaluated: bool,
+    /// Whether `format` is an assertion.
+    pub(super) formats: bool,
+}
+
+impl Dialect {
+    const STANDARD: Self = Self { applicator: true, validation: true, unevaluated: true, formats: false };
+
+    /// The dialect of the schema resource that a schema belongs to.
+    pub(super) fn of(documents: &Documents<'_>, resource: &Place<'_>) -> Result<Self, Refusal> {
+        let Some(meta) = resource.schema.get("$schema").and_then(Value::as_str) else { return Ok(Self::STANDARD) };
+        if meta.trim_end_matches('#') == DRAFT {
+            return Ok(Self::STANDARD);
+        }
+        let refuse = |reason: String| resource.refuse("$schema", reason);
+        let Some(meta_schema) = documents.resource(meta) else {
+            let refusal = refuse(format!("{meta} is not draft 2020-12, and was not supplied along with the schema"));
+            return Err(Refusal { missing: Some(meta.to_owned()), ..refusal });
+        };
+        let Some(vocabularies) = meta_schema.schema.get("$vocabulary").and_then(Value::as_object) else {
+            return Ok(Self::STANDARD);
+        };
+        let mut dialect = Self { applicator: false, validation: false, unevaluated: false, formats: false };
+        for (uri, required) in vocabularies {
+            match uri.strip_prefix(VOCABULARY) {
+                Some("applicator") => dialect.applicator = true,
+                Some("validation") => dialect.validation = true,
+                Some("unevaluated") => dialect.unevaluated = true,
+                Some("format-assertion") => dialect.formats = true,
+                Some("core" | "meta-data" | "content" | "format-annotation") => {}
+                _ if *required == Value::Bool(true) => {
+                    return Err(refuse(format!("its meta-schema demands the vocabulary {uri}, which is unknown")));
+                }
+                _ => {}
+            }
+        }
+        Ok(dialect)
+    }
+}
+
+/// Whether a document follows its meta-schema; what it breaks, else.
+pub(super) fn check(place: &Place<'_>, resources: &BTreeMap<String, Value>) -> Result<(), Vec<Refusal>> {
+    let refuse = |reason: String| vec![Refusal::new(place.name.to_string(), reason)];
+    let meta = place.schema.get("$schema").and_then(Value::as_str).unwrap_or(DRAFT);
+    let broken: Vec<Refusal> = match resources.get(meta) {
+        None => refusals(place, jsonschema::draft202012::meta::validator().iter_errors(place.schema)),
+        Some(meta_schema) => {
+            let pairs = resources.iter().map(|(uri, document)| (uri.as_str(), document));
+            let registry =
+                Registry::new().draft(Draft::Draft202012).extend(pairs).and_then(|builder| builder.prepare());
+            let registry = registry.map_err(|error| refuse(format!("its meta-schema cannot be used: {error}")))?;
+            let validator = jsonschema::options()
+                .with_draft(Draft::Draft202012)
+                .with_registry(&registry)
+                .with_base_uri(meta)
+                .with_pattern_options(PatternOptions::regex())
+                .build(meta_schema)
+                .map_err(|error| refuse(format!("its meta-schema cannot be used: {error}")))?;
+            refusals(place, validator.iter_errors(place.schema))
+        }
+    };
+    if broken.is_empty() { Ok(()) } else { Err(broken) }
+}
+
+fn refusals<'e>(place: &Place<'_>, errors: impl Iterator<Item = jsonschema::ValidationError<'e>>) -> Vec<Refusal> {
+    let broken = errors.map(|error| {
+        // The value itself may be long.
+        let reason = format!("does not follow the meta-schema: {}", error.masked());
+        Refusal::new(format!("{}{}", place.name, error.instance_path()), reason)
+    });
+    broken.take(20).collect()
+}

@@ -1,0 +1,287 @@
+//! The validator in Rust: the `jsonschema` crate, on a schema that was written from the [`Program`], so that it has
+//! nothing left to interpret: every node is a definition of its own, every pattern is one that all engines read alike.
+//!
+//! Always holds: nothing is fetched, nothing backtracks, numbers are compared as decimals.
+
+use std::collections::BTreeMap;
+
+use bigdecimal::{BigDecimal, Zero as _};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, Keyword, PatternOptions, ValidationError, Validator};
+use serde_json::{Map, Value, json};
+
+use super::documents::push_segment;
+use super::pattern::Pattern;
+use super::program::{Node, NodeId, Program, Type};
+use super::violations::{self, MAX_DATA_DEPTH, TOO_DEEP};
+use crate::error::SchemaViolation;
+
+/// A validator in this process.
+pub(super) struct Edge {
+    validator: Validator,
+    /// Place and messages, by node and keyword.
+    said: BTreeMap<NodeId, Said>,
+    limits_depth: bool,
+}
+
+struct Said {
+    place: String,
+    messages: BTreeMap<String, String>,
+}
+
+impl Edge {
+    /// # Errors
+    /// What the crate refuses, which no schema should come to.
+    pub(super) fn new(program: &Program) -> Result<Self, String> {
+        let ids = 0..program.nodes.len();
+        let mut definitions: Map<_, _> = ids.map(|id| (format!("n{id}"), schema(program, id))).collect();
+        for (id, node) in program.nodes.iter().enumerate() {
+            for (keyword, pattern) in in_parts(node) {
+                definitions.insert(format!("n{id}.{keyword}"), all_parts(pattern));
+            }
+        }
+        let root = json!({"$ref": "#/$defs/n0", "$defs": definitions});
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .with_pattern_options(PatternOptions::regex())
+            .with_keyword("multipleOf", |_, divisor, _| Ok(Box::new(MultipleOf::new(divisor)?)))
+            .should_validate_formats(false)
+            .build(&root)
+            .map_err(|error| error.to_string())?;
+        let nodes = program.nodes.iter().enumerate();
+        let said = nodes.map(|(id, node)| {
+            let keywords = definitions_of(&root, id).map(|keyword| (keyword.clone(), node.message(&keyword)));
+            let mut messages: BTreeMap<_, _> = keywords.collect();
+            for keyword in ["false", "pattern", "format", "contains"] {
+                messages.insert(keyword.to_owned(), node.message(keyword));
+            }
+            (id, Said { place: node.place.clone(), messages })
+        });
+        Ok(Self { said: said.collect(), validator, limits_depth: program.is_recursive() })
+    }
+
+    /// What is wrong with the data, see [`violations::arrange`].
+    pub(super) fn violations(&self, data: &Value) -> Vec<SchemaViolation> {
+        if self.limits_depth && is_deeper(data, MAX_DATA_DEPTH) {
+            return vec![SchemaViolation {
+                instance_path: String::new(),
+                schema_path: String::new(),
+                keyword: "maxDepth".to_owned(),
+                message: TOO_DEEP.to_owned(),
+            }];
+        }
+        let data = as_stored(data);
+        if self.validator.is_valid(&data) {
+            return Vec::new();
+        }
+        let errors: Vec<_> = self.validator.iter_errors(&data).collect();
+        let told = errors.iter().filter(|error| !follows(error, &errors));
+        violations::arrange(told.flat_map(|error| self.said(error)).collect())
+    }
+
+    /// In our words, and at the place in the schema as it was written.
+    fn said(&self, error: &ValidationError<'_>) -> Vec<SchemaViolation> {
+        let mut segments = error.schema_path().as_str().split('/').skip(2);
+        let definition = segments.next().unwrap_or_default();
+        let keyword = segments.next();
+        let (node, part) = definition.split_once('.').map_or((definition, None), |(node, part)| (node, Some(part)));
+        let said = node.trim_start_matches('n').parse().ok().and_then(|id: NodeId| self.said.get(&id));
+        let (place, messages) = said.map_or(("", None), |said| (said.place.as_str(), Some(&said.messages)));
+        let here = error.instance_path().as_str();
+        let say = |at: String, keyword: &str, message: Option<String>| {
+            let mut schema_path = place.to_owned();
+            if keyword != "false" {
+                push_segment(&mut schema_path, keyword);
+            }
+            let known = || messages.and_then(|messages| messages.get(keyword)).cloned();
+            let message = message.or_else(known).unwrap_or_else(|| format!("breaks {keyword}"));
+            SchemaViolation { instance_path: at, schema_path, keyword: keyword.to_owned(), message }
+        };
+        let inside = |name: &str| {
+            let mut at = here.to_owned();
+            push_segment(&mut at, name);
+            at
+        };
+        let keyword = part.or(keyword).unwrap_or("false");
+        match error.kind() {
+            ValidationErrorKind::Required { property } => {
+                let message = violations::missing(property.as_str().unwrap_or_default());
+                vec![say(here.to_owned(), keyword, Some(message))]
+            }
+            ValidationErrorKind::AdditionalProperties { unexpected }
+            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+                unexpected.iter().map(|name| say(inside(name), keyword, None)).collect()
+            }
+            ValidationErrorKind::PropertyNames { error } => {
+                let name = error.instance().as_str().unwrap_or_default();
+                let violation = say(inside(name), keyword, None);
+                vec![SchemaViolation { message: violations::named(&violation.message), ..violation }]
+            }
+            _ => vec![say(here.to_owned(), keyword, None)],
+        }
+    }
+}
+
+/// Whether an error says that something is unevaluated only because the schema that evaluates it failed, which another
+/// error tells: of the same application of the same schema.
+fn follows(error: &ValidationError<'_>, errors: &[ValidationError<'_>]) -> bool {
+    use ValidationErrorKind::{UnevaluatedItems, UnevaluatedProperties};
+    if !matches!(error.kind(), UnevaluatedItems { .. } | UnevaluatedProperties { .. }) {
+        return false;
+    }
+    let (path, at) = (error.evaluation_path().as_str(), error.instance_path().as_str());
+    let schema = path.rsplit_once('/').map_or("", |(schema, _)| schema);
+    let below =
+        |path: &str, of: &str| path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    errors.iter().any(|other| {
+        let other_path = other.evaluation_path().as_str();
+        other_path != path && below(other_path, schema) && below(other.instance_path().as_str(), at)
+    })
+}
+
+fn definitions_of(root: &Value, id: NodeId) -> impl Iterator<Item = String> {
+    let keywords = root["$defs"][format!("n{id}")].as_object().map(|schema| schema.keys().cloned().collect::<Vec<_>>());
+    keywords.unwrap_or_default().into_iter()
+}
+
+/// The patterns of a node that are no plain `pattern`, by their keywords.
+fn in_parts(node: &Node) -> impl Iterator<Item = (&'static str, &Pattern)> {
+    let pattern = node.strings.pattern.iter().filter(|pattern| pattern.single().is_none());
+    let format = node.strings.format.iter().map(|(_, pattern)| ("format", pattern));
+    pattern.map(|pattern| ("pattern", pattern)).chain(format)
+}
+
+fn all_parts(pattern: &Pattern) -> Value {
+    let parts = pattern.parts.iter().map(|part| {
+        let matches = json!({"pattern": part.regex});
+        if part.negated { json!({"type": "string", "not": matches}) } else { matches }
+    });
+    // One violation, however many parts fail.
+    json!({"if": {"type": "string"}, "then": {"anyOf": [{"allOf": parts.collect::<Vec<_>>()}]}})
+}
+
+fn reference(id: NodeId) -> Value {
+    json!({"$ref": format!("#/$defs/n{id}")})
+}
+
+fn references(ids: &[NodeId]) -> Value {
+    ids.iter().copied().map(reference).collect()
+}
+
+fn by_name(named: &[(String, NodeId)]) -> Value {
+    Value::Object(named.iter().map(|(name, id)| (name.clone(), reference(*id))).collect())
+}
+
+/// A node as a schema.
+fn schema(program: &Program, id: NodeId) -> Value {
+    let node = &program.nodes[id];
+    if node.never {
+        return Value::Bool(false);
+    }
+    let mut schema = Map::new();
+    let mut put = |keyword: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            schema.insert(keyword.to_owned(), value);
+        }
+    };
+    let number = |number: &Option<serde_json::Number>| number.clone().map(Value::Number);
+    let (numbers, strings, arrays, objects) = (&node.numbers, &node.strings, &node.arrays, &node.objects);
+    put("type", node.types.as_ref().map(|types| types.iter().map(|kind| Type::as_str(*kind)).collect()));
+    put("const", node.constant.as_ref().map(as_stored));
+    put("enum", node.choices.as_ref().map(|choices| choices.iter().map(as_stored).collect()));
+    put("minimum", number(&numbers.minimum).as_ref().map(as_stored));
+    put("maximum", number(&numbers.maximum).as_ref().map(as_stored));
+    put("exclusiveMinimum", number(&numbers.exclusive_minimum).as_ref().map(as_stored));
+    put("exclusiveMaximum", number(&numbers.exclusive_maximum).as_ref().map(as_stored));
+    put("multipleOf", number(&numbers.multiple_of));
+    put("minLength", strings.min_length.map(Value::from));
+    put("maxLength", strings.max_length.map(Value::from));
+    put("pattern", strings.pattern.as_ref().and_then(Pattern::single).map(Value::from));
+    put("minItems", arrays.min_items.map(Value::from));
+    put("maxItems", arrays.max_items.map(Value::from));
+    put("uniqueItems", arrays.unique.then_some(Value::Bool(true)));
+    put("prefixItems", Some(references(&arrays.prefix)).filter(|_| !arrays.prefix.is_empty()));
+    put("items", arrays.items.map(reference));
+    put("contains", arrays.contains.as_ref().map(|contains| reference(contains.node)));
+    put("minContains", arrays.contains.as_ref().and_then(|contains| contains.min).map(Value::from));
+    put("maxContains", arrays.contains.as_ref().and_then(|contains| contains.max).map(Value::from));
+    put("unevaluatedItems", arrays.unevaluated.as_ref().map(|(node, _)| reference(*node)));
+    put("minProperties", objects.min_properties.map(Value::from));
+    put("maxProperties", objects.max_properties.map(Value::from));
+    put("required", Some(json!(objects.required)).filter(|_| !objects.required.is_empty()));
+    let dependent = objects.dependent_required.iter().map(|(name, required)| (name.clone(), json!(required)));
+    put("dependentRequired", Some(Value::Object(dependent.collect())));
+    put("properties", Some(by_name(&objects.properties)));
+    put("patternProperties", Some(by_name(&objects.pattern_properties)));
+    // Literally: the crate then tells the names.
+    let unless_never = |id: NodeId| if program.nodes[id].never { Value::Bool(false) } else { reference(id) };
+    put("additionalProperties", objects.additional.map(unless_never));
+    put("propertyNames", objects.names.map(reference));
+    put("dependentSchemas", Some(by_name(&objects.dependent_schemas)));
+    put("unevaluatedProperties", objects.unevaluated.as_ref().map(|(node, _)| unless_never(*node)));
+    put("anyOf", node.any_of.as_deref().map(references));
+    put("oneOf", node.one_of.as_deref().map(references));
+    put("not", node.not.map(reference));
+    if let Some(condition) = &node.condition {
+        put("if", Some(reference(condition.test)));
+        put("then", condition.then.map(reference));
+        put("else", condition.otherwise.map(reference));
+    }
+    let all = node.references.iter().chain(&node.all_of).copied().map(reference);
+    let all: Vec<_> =
+        all.chain(in_parts(node).map(|(keyword, _)| json!({"$ref": format!("#/$defs/n{id}.{keyword}")}))).collect();
+    put("allOf", Some(Value::Array(all)).filter(|all| all.as_array().is_some_and(|all| !all.is_empty())));
+    Value::Object(schema)
+}
+
+/// The data as the database stores it: a decimal that is a whole number of 64 bits is that number, and not the binary
+/// fraction next to it.
+fn as_stored(data: &Value) -> Value {
+    match data {
+        Value::Number(number) if number.is_f64() => {
+            let decimal: Option<BigDecimal> = number.to_string().parse().ok();
+            let whole = decimal.filter(BigDecimal::is_integer).map(|decimal| decimal.with_scale(0).to_string());
+            let whole = whole.and_then(|text| {
+                text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<i64>().map(Value::from)).ok()
+            });
+            whole.unwrap_or_else(|| data.clone())
+        }
+        Value::Array(items) => items.iter().map(as_stored).collect(),
+        Value::Object(properties) => {
+            Value::Object(properties.iter().map(|(name, value)| (name.clone(), as_stored(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn is_deeper(data: &Value, levels: usize) -> bool {
+    let mut inside: Box<dyn Iterator<Item = &Value>> = match data {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(properties) => Box::new(properties.values()),
+        _ => return false,
+    };
+    // What is in the last level is too deep.
+    inside.any(|value| levels == 0 || is_deeper(value, levels - 1))
+}
+
+/// `multipleOf` on decimals, as PostgreSQL's `numeric` counts: 0.3 is three times 0.1.
+struct MultipleOf(BigDecimal);
+
+impl MultipleOf {
+    fn new(divisor: &Value) -> Result<Self, ValidationError<'static>> {
+        let divisor = divisor.to_string().parse().map_err(|_| ValidationError::custom("is no number"))?;
+        Ok(Self(divisor))
+    }
+}
+
+impl<'i> Keyword<'i> for MultipleOf {
+    fn validate(&self, instance: &'i Value) -> Result<(), ValidationError<'i>> {
+        if self.is_valid(instance) { Ok(()) } else { Err(ValidationError::custom("is no multiple")) }
+    }
+
+    fn is_valid(&self, instance: &'i Value) -> bool {
+        let Value::Number(number) = instance else { return true };
+        let number: Option<BigDecimal> = number.to_string().parse().ok();
+        number.is_some_and(|number| (number % &self.0).is_zero())
+    }
+}

@@ -1,0 +1,7 @@
+//! Forms.
+
+pub mod json_schema;
+pub mod suite;
+pub mod trial;
+
+pub use json_schema::{CompileOptions, JsonSchema};
