@@ -6,8 +6,8 @@ use super::pool::connect;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 
-/// Drops the schema `public` with everything in it and makes it anew, as a new database has it. The
-/// database stays, with its settings and grants, so no right to make databases is needed. In one
+/// Drops every schema that the login owns with everything in it, and makes `public` anew, as a new database has it.
+/// The database stays, with its settings and grants, so no right to make databases is needed. In one
 /// transaction: it happens entirely or not at all.
 ///
 /// # Errors
@@ -20,6 +20,15 @@ pub async fn drop_everything(url: &DatabaseUrl) -> Result<()> {
             let dropped = connection
                 .batch_execute(
                     "SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning; \
+                     DO $drop$ \
+                     DECLARE mine text; \
+                     BEGIN \
+                         FOR mine IN SELECT nspname FROM pg_namespace \
+                                      WHERE nspowner = current_user::regrole AND nspname !~ '^pg_' AND nspname <> 'public' \
+                         LOOP \
+                             EXECUTE format('DROP SCHEMA %I CASCADE', mine); \
+                         END LOOP; \
+                     END $drop$; \
                      DROP SCHEMA public CASCADE; \
                      CREATE SCHEMA public AUTHORIZATION pg_database_owner; \
                      GRANT USAGE ON SCHEMA public TO PUBLIC; \

@@ -27,6 +27,8 @@ mod doctor;
 mod entitlements;
 mod exercise;
 mod failures;
+mod forms_fuzz;
+mod forms_suite;
 mod idea_status;
 mod ideas;
 mod identity_races;

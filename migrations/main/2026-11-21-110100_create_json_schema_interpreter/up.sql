@@ -214,12 +214,10 @@ BEGIN
                     hits := hits + 1;
                 END IF;
             END LOOP;
-            IF hits < coalesce((rules -> 'minContains')::bigint, 1) THEN
-                found := array_append(found, json_schema.violation(node, at,
-                    CASE WHEN rules ? 'minContains' THEN 'minContains' ELSE 'contains' END));
-            END IF;
-            IF hits > (rules -> 'maxContains')::bigint THEN
-                found := array_append(found, json_schema.violation(node, at, 'maxContains'));
+            IF hits < coalesce((rules -> 'minContains')::bigint, 1)
+                OR hits > coalesce((rules -> 'maxContains')::bigint, hits)
+            THEN
+                found := array_append(found, json_schema.violation(node, at, 'contains'));
             END IF;
         END IF;
     END IF;

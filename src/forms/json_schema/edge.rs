@@ -102,7 +102,12 @@ impl Edge {
             push_segment(&mut at, name);
             at
         };
-        let keyword = part.or(keyword).unwrap_or("false");
+        let keyword = match part.or(keyword) {
+            // Which of the three it is differs by what was found first.
+            Some("minContains" | "maxContains") => "contains",
+            Some(keyword) => keyword,
+            None => "false",
+        };
         match error.kind() {
             ValidationErrorKind::Required { property } => {
                 let message = violations::missing(property.as_str().unwrap_or_default());

@@ -45,11 +45,7 @@ pub(super) fn check(name: &str, document: &Value) -> Result<(), Refusal> {
                 return refuse(place, "has a NUL character, which no text in PostgreSQL has".into());
             }
             // Read as a float, it may be another number than the one that was written.
-            Value::Number(number)
-                if number
-                    .as_f64()
-                    .is_some_and(|number| number.abs() >= 18_446_744_073_709_551_616.0 && number.abs() < 1e36) =>
-            {
+            Value::Number(number) if number.is_f64() && number.as_f64().is_some_and(is_cut) => {
                 return refuse(place, format!("{number} has more than 64 bits"));
             }
             _ => {}
@@ -59,6 +55,11 @@ pub(super) fn check(name: &str, document: &Value) -> Result<(), Refusal> {
         return refuse(name.to_owned(), format!("has more than {} KB", MAX_BYTES >> 10));
     }
     Ok(())
+}
+
+/// Whether a float may stand for a longer whole number, of which the last digits are lost.
+fn is_cut(number: f64) -> bool {
+    number.abs() >= 18_446_744_073_709_551_616.0 && number.abs() < 1e36
 }
 
 /// Checks how many patterns there are: PostgreSQL keeps 32 at hand, and reads another one anew each time.

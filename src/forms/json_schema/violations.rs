@@ -54,14 +54,10 @@ impl Node {
             "minItems" => format!("must have at least {}", items(arrays.min_items)),
             "maxItems" => format!("must have at most {}", items(arrays.max_items)),
             "uniqueItems" => "must not have two equal items".to_owned(),
-            "contains" => "has no item of the kind that it must contain".to_owned(),
-            "minContains" | "maxContains" => {
-                let contains = arrays.contains.as_ref();
-                let (word, limit) = match keyword {
-                    "minContains" => ("at least", contains.and_then(|contains| contains.min)),
-                    _ => ("at most", contains.and_then(|contains| contains.max)),
-                };
-                format!("must contain {word} {} of the kind", items(limit))
+            "contains" => {
+                let (min, max) = arrays.contains.as_ref().map_or((None, None), |contains| (contains.min, contains.max));
+                let most = max.map(|max| format!(" and at most {max}")).unwrap_or_default();
+                format!("must contain at least {}{most} of the kind", items(Some(min.unwrap_or(1))))
             }
             "unevaluatedItems" => "has items that are not allowed".to_owned(),
             "minProperties" => format!("must have at least {}", properties(objects.min_properties)),

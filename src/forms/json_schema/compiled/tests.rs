@@ -20,6 +20,8 @@ struct ByType {
     kinds: [(&'static str, Option<Vec<String>>); 6],
     /// Whether `type` leaves something out.
     narrowed: bool,
+    /// What says all in place of the others, see [`range`].
+    range: Option<(String, String)>,
 }
 
 impl Compiler<'_> {
@@ -158,8 +160,10 @@ impl Compiler<'_> {
         if let Some(constant) = node.constant.as_ref().and_then(Value::as_str) {
             by.only_strings(format!("{} = {}", value.text, quote_literal(constant)));
         }
-        for test in numbers(&node.numbers, &value.json) {
-            by.add("number", test);
+        if let Some(tests) = range(node, &value.json) {
+            by.range = Some(tests);
+        } else {
+            by.extend("number", numbers(&node.numbers, &value.json));
         }
         for test in strings(&node.strings, &value.text) {
             by.add("string", test);
@@ -210,11 +214,10 @@ impl ByType {
                 kind("null", Type::Null),
             ],
             narrowed: types.is_some(),
+            range: None,
         };
         if types.is_some_and(|types| types.contains(&Type::Integer) && !types.contains(&Type::Number)) {
-            // Most are stored without digits behind the point, which is quicker to see.
-            let whole = format!("(scale({json}::numeric) = 0 OR {json}::numeric % 1 = 0)");
-            by.kinds[3].1 = Some(vec![whole]);
+            by.kinds[3].1 = Some(vec![format!("{json}::numeric % 1 = 0")]);
         }
         by
     }
@@ -244,6 +247,9 @@ impl ByType {
             (true, true) => "false".to_owned(),
             (true, false) => format!("{json} IS NULL"),
         };
+        if let Some((within, then)) = self.range {
+            return Some(format!("CASE WHEN {within} THEN {then} ELSE {otherwise} END"));
+        }
         let mut whens = String::new();
         for (kind, tests) in self.kinds {
             let Some(tests) = tests else { continue };
@@ -277,6 +283,28 @@ fn numbers(numbers: &Numbers, json: &str) -> Vec<String> {
         limits.map(|(operator, limit)| format!("{json}::numeric {operator} '{limit}'::numeric")).collect();
     tests.extend(numbers.multiple_of.as_ref().map(|divisor| format!("{json}::numeric % '{divisor}'::numeric = 0")));
     tests
+}
+
+/// A number between two limits, of a node that takes numbers alone: what is between two numbers in the order of jsonb
+/// is a number, so its type need not be asked (<https://www.postgresql.org/docs/15/datatype-json.html#JSON-INDEXING>:
+/// object > array > boolean > number > string > null, but an empty array below them all).
+fn range(node: &Node, value: &str) -> Option<(String, String)> {
+    let numbers = &node.numbers;
+    let integer = match node.types.as_deref()? {
+        [Type::Integer] => true,
+        [Type::Number] | [Type::Integer, Type::Number] => false,
+        _ => return None,
+    };
+    let test = |operator: &str, limit: &Option<Number>| limit.as_ref().map(|limit| format!("{value} {operator} '{limit}'::jsonb"));
+    let from: Vec<_> = [test(">=", &numbers.minimum), test(">", &numbers.exclusive_minimum)].into_iter().flatten().collect();
+    let to: Vec<_> = [test("<=", &numbers.maximum), test("<", &numbers.exclusive_maximum)].into_iter().flatten().collect();
+    if from.is_empty() || to.is_empty() || node.choices.is_some() || node.constant.is_some() {
+        return None;
+    }
+    let mut then: Vec<_> = integer.then(|| format!("{value}::numeric % 1 = 0")).into_iter().collect();
+    then.extend(numbers.multiple_of.as_ref().map(|divisor| format!("{value}::numeric % '{divisor}'::numeric = 0")));
+    let then = if then.is_empty() { "true".to_owned() } else { then.join(" AND ") };
+    Some(([from, to].concat().join(" AND "), then))
 }
 
 fn strings(strings: &Strings, text: &str) -> Vec<String> {

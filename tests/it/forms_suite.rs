@@ -1,0 +1,31 @@
+//! The official suite, where it is there, and cases of our own.
+
+use std::path::Path;
+
+use bedplate::forms::suite;
+use rstest::rstest;
+
+use crate::support::{TestDatabase, db};
+
+/// The suite's folder: as `JSON_SCHEMA_SUITE` says, or where the team keeps it.
+fn official() -> Option<std::path::PathBuf> {
+    let named = std::env::var_os("JSON_SCHEMA_SUITE").map(Into::into);
+    let folder = named.unwrap_or_else(|| Path::new("../shared/json-schema-suite/draft2020-12").to_owned());
+    folder.is_dir().then_some(folder)
+}
+
+#[rstest]
+#[tokio::test]
+async fn no_verdict_on_the_official_suite_is_wrong(#[future(awt)] db: TestDatabase) {
+    let Some(folder) = official() else {
+        eprintln!("the official suite is not there (JSON_SCHEMA_SUITE): only the project's own cases are run");
+        return;
+    };
+    let report = suite::run(&db, &folder, Some(Path::new("tests/json-schema/remotes")), |_| {}).await.unwrap();
+    assert_eq!(report.wrong, Vec::<String>::new());
+    assert_eq!(report.scores.len(), 3);
+    for (validator, score) in report.scores {
+        let all = score.right + score.refused;
+        assert!(all > 500 && score.right * 100 >= all * 99, "{validator}: {score:?} {:#?}", report.refused);
+    }
+}
