@@ -1,0 +1,1 @@
+DROP FUNCTION json_schema_violations(jsonb, jsonb);
