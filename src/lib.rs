@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod database;
 pub mod error;
+pub mod forms;
 pub mod ideas;
 pub mod ids;
 pub mod marketdata;
