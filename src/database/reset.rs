@@ -6,7 +6,7 @@ use super::pool::connect;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 
-/// Drops the schema `public` with everything in it and makes it anew, as a new database has it. The
+/// Drops the schemas `public` and `forms_compiled` with everything in them and makes `public` anew, as a new database has it. The
 /// database stays, with its settings and grants, so no right to make databases is needed. In one
 /// transaction: it happens entirely or not at all.
 ///
@@ -20,7 +20,7 @@ pub async fn drop_everything(url: &DatabaseUrl) -> Result<()> {
             let dropped = connection
                 .batch_execute(
                     "SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning; \
-                     DROP SCHEMA public CASCADE; \
+                     DROP SCHEMA public CASCADE; DROP SCHEMA IF EXISTS forms_compiled CASCADE; \
                      CREATE SCHEMA public AUTHORIZATION pg_database_owner; \
                      GRANT USAGE ON SCHEMA public TO PUBLIC; \
                      COMMENT ON SCHEMA public IS 'standard public schema'",

@@ -6,7 +6,7 @@
 //!                └────────────────archive──────────────────▲
 //! ```
 //! Every other change of state is refused, here with [`Error::WrongState`](crate::Error::WrongState) and in
-//! the database by a trigger (the test `forms::transitions` compares the two). A published definition never
+//! the database by a trigger (the test `idea_status::transitions` compares the two). A published definition never
 //! changes, and what is submitted matches it: both also for clients that write SQL.
 
 pub mod definition;

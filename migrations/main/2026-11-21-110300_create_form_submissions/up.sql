@@ -201,7 +201,7 @@ BEGIN
     END IF;
     PERFORM set_config('enable_indexscan', 'off', true);
     EXECUTE 'SELECT count(*), (array_agg(id ORDER BY created_at DESC, id DESC))[1:$11] FROM (SELECT id, created_at '
-            || wanted || ' AND data @> $2 LIMIT 10001) AS some'
+            || wanted || ' AND data @> $2 LIMIT 10001) AS found'
        INTO seen, hits
       USING tenant, containment, form, wanted_status, wanted_priority, wanted_title, from_time, until_time,
             after_time, after_id, row_limit;
