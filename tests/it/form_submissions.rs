@@ -204,7 +204,7 @@ async fn clients_that_write_sql_are_refused(#[future(awt)] db: TestDatabase) {
         (set("data = '{\"title\": \"Tea\"}', status = 'submitted'", draft), INVALID),
         (set("data = '{\"title\": \"Other\"}'", archived), "data is not allowed (form_submissions_data_archived)"),
         (
-            set(&format!("form_definition_id = '{}'", old.id), submitted),
+            set(&format!("form_definition_id = '{}', form_version = 1", old.id), submitted),
             "form_definition_id is not allowed (form_submissions_form_definition_id_fixed)",
         ),
         (set("form_version = 1", submitted), "form_definition_id refers to a row that does not exist"),

@@ -41,7 +41,10 @@ CREATE INDEX form_submissions_created_at_idx ON form_submissions (tenant_id, cre
 COMMENT ON INDEX form_submissions_created_at_idx IS 'Submissions of all forms newest first.';
 CREATE INDEX form_submissions_status_idx ON form_submissions (tenant_id, status, created_at, id);
 COMMENT ON INDEX form_submissions_status_idx IS 'Submissions of all forms of a status newest first.';
-CREATE INDEX form_submissions_data_idx ON form_submissions USING gin (data jsonb_path_ops);
+-- What is not merged yet, every search reads: 256 KB of it instead of 4 MB halve a search after many inserts, which
+-- cost the same (measured with 20,000).
+CREATE INDEX form_submissions_data_idx ON form_submissions USING gin (data jsonb_path_ops)
+    WITH (gin_pending_list_limit = 256);
 COMMENT ON INDEX form_submissions_data_idx IS 'Submissions whose data contain something, by search_form_submissions().';
 
 COMMENT ON TABLE form_submissions IS 'What was filled into forms; what is submitted matches its form, for clients of every language.';
