@@ -39,6 +39,12 @@ pub enum Error {
         /// Every rule that the input breaks, never empty.
         violations: Vec<Violation>,
     },
+    /// The data does not match the form.
+    #[error("the data does not match the form: {}", join_schema_violations(violations))]
+    DataInvalid {
+        /// What does not match, sorted, at most 100, never empty.
+        violations: Vec<SchemaViolation>,
+    },
     /// Somebody else changed the row since it was read. Read it again, and decide again.
     #[error("{entity} {id} was changed meanwhile: version {expected} was expected, {found} is there")]
     StaleVersion {
@@ -183,17 +189,17 @@ pub struct Violation {
     pub message: String,
 }
 
-/// One rule of a JSON Schema that data breaks.
+/// One place where data do not match a JSON Schema. It shows no value of the data.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SchemaViolation {
-    /// Where in the data: a JSON Pointer.
+    /// JSON Pointer into the data; empty: all of it.
     pub instance_path: String,
-    /// Where in the schema: a JSON Pointer, after a URI and `#` for another document.
+    /// JSON Pointer into the schema; into another document: its URI, `#`, and a pointer.
     pub schema_path: String,
-    /// The keyword that is broken.
+    /// Which rule of the schema: `required`, `maxLength`.
     pub keyword: String,
-    /// What is wrong, for people. Says nothing of the data but names.
+    /// What is wrong, for people.
     pub message: String,
 }
 
@@ -256,6 +262,11 @@ fn join(violations: &[Violation]) -> String {
     each.join("; ")
 }
 
+fn join_schema_violations(violations: &[SchemaViolation]) -> String {
+    let each: Vec<_> = violations.iter().map(|v| format!("{} {}", v.instance_path, v.message)).collect();
+    each.join("; ")
+}
+
 fn join_problems(problems: &[Problem]) -> String {
     let each: Vec<_> =
         problems.iter().map(|problem| format!("migration {} {}", problem.name, problem.message)).collect();
@@ -299,11 +310,27 @@ fn classify(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation + Se
         }
         Kind::ForeignKeyViolation => Error::invalid(field(), "refers to a row that does not exist"),
         Kind::NotNullViolation => Error::invalid(field(), "is missing"),
+        Kind::CheckViolation if info.constraint_name() == Some("form_submissions_data_valid") => {
+            Error::DataInvalid { violations: violations_of(info.details()) }
+        }
         Kind::CheckViolation => Error::invalid(field(), format!("is not allowed ({})", constraint())),
         Kind::SerializationFailure => Error::Contention { message: message.to_owned() },
         Kind::ClosedConnection => Error::Unavailable { message: message.to_owned() },
         _ => classify_message(kind, info),
     }
+}
+
+/// The trigger of form submissions lists its violations in the error's DETAIL.
+fn violations_of(detail: Option<&str>) -> Vec<SchemaViolation> {
+    let listed = detail.and_then(|detail| serde_json::from_str::<Vec<SchemaViolation>>(detail).ok());
+    listed.filter(|violations| !violations.is_empty()).unwrap_or_else(|| {
+        vec![SchemaViolation {
+            instance_path: String::new(),
+            schema_path: String::new(),
+            keyword: String::new(),
+            message: "is refused, and the database's list of reasons cannot be read".into(),
+        }]
+    })
 }
 
 fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
@@ -385,6 +412,19 @@ mod tests {
     #[case("division by zero", false)]
     fn only_what_may_succeed_later_is_transient(#[case] message: &str, #[case] transient: bool) {
         assert_eq!(said(DatabaseErrorKind::Unknown, message).is_transient(), transient);
+    }
+
+    #[test]
+    fn the_violations_of_the_trigger_are_read_from_its_detail() {
+        let detail = r#"[{"instancePath": "/name", "schemaPath": "/properties/name/type", "keyword": "type",
+                          "message": "is no string"}]"#;
+        let error = Error::DataInvalid { violations: violations_of(Some(detail)) };
+        assert_eq!(error.to_string(), "the data does not match the form: /name is no string");
+        for unreadable in [None, Some(""), Some("[]"), Some("[{}]"), Some("Key (a)=(b)")] {
+            let violations = violations_of(unreadable);
+            assert_eq!(violations.len(), 1, "{unreadable:?}");
+            assert!(violations[0].message.contains("cannot be read"));
+        }
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! Every row, new row and change, in one place to import from.
 
 pub use crate::audit::{AuditEntry, AuditFilter, AuditedEntity};
+pub use crate::error::SchemaViolation;
+pub use crate::forms::{
+    CompileOptions, FormDefinition, FormDefinitionChanges, FormDefinitionFilter, FormDefinitionId,
+    FormDefinitionStatus, FormSubmission, FormSubmissionFilter, FormSubmissionId, FormSubmissionSort,
+    FormSubmissionStatus, FormVersion, JsonSchema, NewFormDefinition, NewFormSubmission,
+};
 pub use crate::ideas::{
     AgentOutput, AgentResult, AgentResultFilter, AgentResultId, AgentResultStatus, AgentType, BusinessIdea,
     BusinessIdeaChanges, BusinessIdeaFilter, BusinessIdeaId, BusinessIdeaSort, BusinessIdeaStatistics,

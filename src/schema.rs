@@ -170,6 +170,71 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Forms, by version: each a JSON Schema that submissions have to match.
+    form_definitions (tenant_id, id) {
+        /// The tenant of the form.
+        tenant_id -> Uuid,
+        /// The id of this version, unique inside the tenant.
+        id -> Uuid,
+        /// The form's name, not blank; its versions share it.
+        #[max_length = 100]
+        name -> Varchar,
+        /// The version's number, from 1.
+        version -> Int4,
+        /// JSON Schema, draft 2020-12, at most 256 KB.
+        definition -> Jsonb,
+        /// Schemas that the definition refers to, by URI, at most 512 KB together.
+        resources -> Jsonb,
+        /// Whether "format" is a rule; otherwise it is a remark.
+        assert_formats -> Bool,
+        /// What the database runs to check a submission, compiled from the definition; NULL: a draft.
+        program -> Nullable<Jsonb>,
+        /// How long its functions in forms_compiled are; NULL: it has none, and is interpreted.
+        compiled_bytes -> Nullable<Int4>,
+        /// The name of its function in forms_compiled, from tenant and id.
+        validator -> Text,
+        /// draft, active or archived; at most one version of a name is active.
+        status -> Text,
+        /// When it was published; NULL: a draft. From then on it never changes.
+        published_at -> Nullable<Timestamptz>,
+        /// Counts the changes of the row (trigger); an update names the version that it read.
+        lock_version -> Int4,
+        /// When the row was made.
+        created_at -> Timestamptz,
+        /// When the row last changed (trigger).
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// What was filled into forms; what is submitted matches its form, for clients of every language.
+    form_submissions (tenant_id, id) {
+        /// The tenant of the submission.
+        tenant_id -> Uuid,
+        /// Unique inside the tenant.
+        id -> Uuid,
+        /// The version of the form; it stays.
+        form_definition_id -> Uuid,
+        /// That version's number.
+        form_version -> Int4,
+        /// What was filled in, at most 1 MB; checked when it is submitted, and from then on.
+        data -> Jsonb,
+        /// draft (may be incomplete), submitted or archived.
+        status -> Text,
+        /// The text data.title, if it has at most 255 characters.
+        title -> Nullable<Text>,
+        /// The number data.priority, if it is an integer of 32 bits.
+        priority -> Nullable<Int4>,
+        /// Counts the changes of the row (trigger); a change names the version that it read.
+        lock_version -> Int4,
+        /// When the row was made.
+        created_at -> Timestamptz,
+        /// When the row last changed (trigger).
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// What was done once and is not done again: a repeated request gets the first one's response.
     idempotency_keys (tenant_id, id) {
         /// The tenant whose request it was.
@@ -350,6 +415,8 @@ diesel::joinable!(agent_results -> tenants (tenant_id));
 diesel::joinable!(api_keys -> tenants (tenant_id));
 diesel::joinable!(business_ideas -> tenants (tenant_id));
 diesel::joinable!(evaluations -> tenants (tenant_id));
+diesel::joinable!(form_definitions -> tenants (tenant_id));
+diesel::joinable!(form_submissions -> tenants (tenant_id));
 diesel::joinable!(idempotency_keys -> tenants (tenant_id));
 diesel::joinable!(organizations -> tenants (tenant_id));
 diesel::joinable!(user_entitlements -> tenants (tenant_id));
@@ -363,6 +430,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_log,
     business_ideas,
     evaluations,
+    form_definitions,
+    form_submissions,
     idempotency_keys,
     organizations,
     sessions,

@@ -17,6 +17,7 @@ use tokio_postgres::tls::NoTlsStream;
 use super::config::Config;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
+use crate::forms::Validators;
 
 pub(crate) type PooledConnection = diesel_bb8::PooledConnection<'static, AsyncPgConnection>;
 
@@ -68,6 +69,8 @@ pub(crate) fn not_connected(error: &tokio_postgres::Error, url: &DatabaseUrl) ->
 pub(crate) struct Pool {
     connections: diesel_bb8::Pool<AsyncPgConnection>,
     last_failure: LastFailure,
+    /// Of the forms in this database, for its transactions.
+    pub(super) validators: Validators,
 }
 
 impl Pool {
@@ -92,7 +95,7 @@ impl Pool {
             .build_unchecked(AsyncDieselConnectionManager::new_with_config(String::new(), manager));
         // A pool that is full already does without it.
         let _ = connections.add(first);
-        Self { connections, last_failure }
+        Self { connections, last_failure, validators: Validators::default() }
     }
 
     /// A connection, after waiting for one if need be.

@@ -14,6 +14,7 @@ use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::pool::PooledConnection;
+use crate::forms::Validators;
 use crate::sql::quote_literal;
 use crate::tenancy::{TenantId, UserId};
 
@@ -94,6 +95,8 @@ pub struct Tx<Scope> {
     pub(super) scope: Scope,
     /// Savepoints that are set and not ended.
     pub(super) savepoints: Arc<AtomicUsize>,
+    /// Compiled forms, shared by all transactions of the pool.
+    pub(crate) validators: Validators,
 }
 
 /// A transaction that sees the rows of one tenant.

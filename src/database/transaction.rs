@@ -42,7 +42,7 @@ where
     loop {
         // An error here is final: getting a connection has waited for the server already.
         let connection = begun(pool, begin).await?;
-        let error = match attempt(connection, scope, work.clone()).await {
+        let error = match attempt(pool, connection, scope, work.clone()).await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
@@ -54,7 +54,7 @@ where
     }
 }
 
-async fn attempt<S, T, F, Fut>(connection: PooledConnection, scope: &S, work: F) -> Result<T>
+async fn attempt<S, T, F, Fut>(pool: &Pool, connection: PooledConnection, scope: &S, work: F) -> Result<T>
 where
     S: Scope,
     F: FnOnce(Tx<S>) -> Fut,
@@ -62,7 +62,12 @@ where
 {
     let connection = Arc::new(connection);
     let savepoints = Arc::new(AtomicUsize::new(0));
-    let tx = Tx { connection: connection.clone(), scope: scope.clone(), savepoints: savepoints.clone() };
+    let tx = Tx {
+        connection: connection.clone(),
+        scope: scope.clone(),
+        savepoints: savepoints.clone(),
+        validators: pool.validators.clone(),
+    };
     let outcome = work(tx).await;
     // The handle has moved into the closure, and ends with it: the connection is ours again. If the closure
     // let it out, nothing is committed, and the pool discards the connection when the handle is dropped.

@@ -337,7 +337,9 @@ async fn a_row_that_was_not_there_is_none_and_a_table_that_is_not_audited_is_an_
 async fn the_log_begins_with_the_rows_that_are_there(#[future(awt)] db: TestDatabase) {
     use bedplate::database::migrate::{self, Direction, Source};
     // 1
-    migrate::run(&db.url, &Source::Embedded(DatabaseName::Main), Direction::Down { count: 3 }, |_| {}).await.unwrap();
+    migrate::run(&db.url, &Source::Embedded(DatabaseName::Main), Direction::DownTo("2026-11-20-101400".into()), |_| {})
+        .await
+        .unwrap();
     let home = home(&db).await;
     let lab = organization(&db, &home, "lab").await;
     let before = Utc::now();

@@ -21,7 +21,8 @@ const WITHOUT_POLICIES: [&str; 1] = ["sessions"];
 const KEYS_WITHOUT_TENANT: [&str; 3] = ["sessions_pkey", "tenants_pkey", "tenants_slug_key"];
 
 /// What the application's role may delete. Everything else is deleted softly, or by the system.
-const APP_DELETES: [&str; 4] = ["organizations", "user_entitlements", "user_organizations", "user_roles"];
+const APP_DELETES: [&str; 5] =
+    ["form_definitions", "organizations", "user_entitlements", "user_organizations", "user_roles"];
 
 /// Constraints over several columns, which name no single one.
 const ABOUT_SEVERAL_COLUMNS: [&str; 2] = ["agent_results_status_times", "evaluations_status_times"];
@@ -103,7 +104,9 @@ async fn every_policy_is_one_of_a_few(#[values(Main, Rfq)] of: DatabaseName) {
         if WITHOUT_POLICIES.contains(&table.as_str()) {
             continue;
         }
-        if ["agent_results", "business_ideas", "organizations", "user_organizations"].contains(&table.as_str()) {
+        if ["agent_results", "business_ideas", "form_submissions", "organizations", "user_organizations"]
+            .contains(&table.as_str())
+        {
             expected.push(format!("{table} / definer / PERMISSIVE / {{bedplate_definer}} / SELECT / true"));
         }
         if table == "organizations" {
@@ -381,8 +384,9 @@ async fn a_status_is_text_with_a_check(#[values(Main, Rfq, Marketdata)] of: Data
 #[tokio::test]
 async fn states_are_the_same_in_rust(#[values(Main, Rfq, Marketdata)] of: DatabaseName) {
     use bedplate::models::{
-        AgentResultStatus, AgentType, AssetClass, BusinessIdeaStatus, EvaluationStatus, InstrumentStatus,
-        OrganizationRole, Priority, RfqQuoteStatus, RfqStatus, Side, TenantStatus, TenantType, UserStatus, VenueStatus,
+        AgentResultStatus, AgentType, AssetClass, BusinessIdeaStatus, EvaluationStatus, FormDefinitionStatus,
+        FormSubmissionStatus, InstrumentStatus, OrganizationRole, Priority, RfqQuoteStatus, RfqStatus, Side,
+        TenantStatus, TenantType, UserStatus, VenueStatus,
     };
     fn words<T: ToString>(all: &[T]) -> BTreeSet<String> {
         all.iter().map(ToString::to_string).collect()
@@ -395,6 +399,8 @@ async fn states_are_the_same_in_rust(#[values(Main, Rfq, Marketdata)] of: Databa
         ("business_ideas_status_check", words(BusinessIdeaStatus::ALL)),
         ("evaluations_priority_check", words(Priority::ALL)),
         ("evaluations_status_check", words(EvaluationStatus::ALL)),
+        ("form_definitions_status_check", words(FormDefinitionStatus::ALL)),
+        ("form_submissions_status_check", words(FormSubmissionStatus::ALL)),
         ("tenants_status_check", words(TenantStatus::ALL)),
         ("tenants_type_check", words(TenantType::ALL)),
         ("user_organizations_role_check", words(OrganizationRole::ALL)),

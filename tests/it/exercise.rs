@@ -6,9 +6,10 @@ use std::time::Duration;
 use bedplate::models::{
     AgentOutput, AgentResultFilter, AgentResultStatus, AgentType, ApiKeyFilter, AssetClass, AuditFilter, AuditedEntity,
     BusinessIdeaChanges, BusinessIdeaFilter, BusinessIdeaSort, BusinessIdeaStatus, Claim, EvaluationFilter,
-    EvaluationStatus, InstrumentFilter, JsonField, NewApiKey, NewBusinessIdea, NewEntitlement, NewRfq, NewRfqQuote,
-    NewUser, OrganizationChanges, OrganizationRole, PageRequest, RfqFilter, RfqStatus, Side, UserChanges, UserFilter,
-    UserId, UserStatus,
+    EvaluationStatus, FormDefinitionChanges, FormDefinitionFilter, FormDefinitionStatus, FormSubmissionFilter,
+    FormSubmissionSort, FormSubmissionStatus, InstrumentFilter, JsonField, NewApiKey, NewBusinessIdea, NewEntitlement,
+    NewFormDefinition, NewFormSubmission, NewRfq, NewRfqQuote, NewUser, OrganizationChanges, OrganizationRole,
+    PageRequest, RfqFilter, RfqStatus, Side, UserChanges, UserFilter, UserId, UserStatus,
 };
 use bedplate::repositories::AuditRepository;
 use bedplate::{Database, MarketdataTx, Result, TenantContext, TenantTx};
@@ -117,6 +118,7 @@ pub async fn exercise(db: &Database, home: &Home) {
     .unwrap();
     takes_over(db, home).await;
     exercise_identity(db, home).await;
+    exercise_forms(db, home).await;
     exercise_audit(db, home).await;
 }
 
@@ -178,6 +180,86 @@ async fn exercise_identity(db: &Database, home: &Home) {
         .unwrap();
     // The use is written by a task that needs the only connection: the next transaction comes after it.
     db.authenticate_key(&key.reveal()).await.unwrap();
+}
+
+async fn exercise_forms(db: &Database, home: &Home) {
+    let (schema, data) = (json!({"required": ["title"]}), json!({"title": "Tea", "priority": 1}));
+    let new = NewFormDefinition { name: "tea", definition: &schema, resources: None, assert_formats: false };
+    let form = db
+        .tenant_tx("exercise", &home.context, async |tx| {
+            let forms = tx.form_definitions();
+            let form = forms.create(new).await?;
+            let changes = FormDefinitionChanges { definition: Some(&schema), ..FormDefinitionChanges::default() };
+            forms.update(form.id, 0, changes).await?;
+            forms.update(form.id, 1, FormDefinitionChanges::default()).await?;
+            forms.publish(form.id).await?;
+            let next = forms.clone_version(form.id).await?;
+            forms.publish(next.id).await?;
+            forms.clone_version(next.id).await?;
+            let draft = forms.clone_version(form.id).await?;
+            forms.delete(draft.id).await?;
+            forms.find(form.id).await?;
+            forms.find_by_name_and_version("tea", 1).await?;
+            let first = forms.list_versions("tea", &PageRequest::first(1)).await?;
+            forms.list_versions("tea", &PageRequest { limit: 1, after: first.next }).await?;
+            for status in [None, Some(FormDefinitionStatus::Active)] {
+                let filter = FormDefinitionFilter { status };
+                let first = forms.list(&filter, &PageRequest::first(1)).await?;
+                forms.list(&filter, &PageRequest { limit: 1, after: first.next }).await?;
+            }
+            forms.find_active("tea").await
+        })
+        .await
+        .unwrap();
+    db.tenant_tx("exercise", &home.context, async |tx| {
+        let submissions = tx.form_submissions();
+        let new = NewFormSubmission { form_definition_id: form.id, data: &data, submit: false };
+        let draft = submissions.create(new).await?;
+        submissions.create(NewFormSubmission { submit: true, ..new }).await?;
+        // What is kept is compared with what is there before it refuses.
+        submissions.create(NewFormSubmission { submit: true, data: &json!({}), ..new }).await.unwrap_err();
+        submissions.create_many(&[new, NewFormSubmission { data: &json!({}), ..new }, new]).await?;
+        submissions.create_many(&[NewFormSubmission { data: &json!({}), ..new }; 2]).await?;
+        submissions.save(draft.id, 0, &data).await?;
+        submissions.submit(draft.id, 1).await?;
+        submissions.amend(draft.id, 2, &data).await?;
+        submissions.archive(draft.id).await?;
+        let all = FormSubmissionFilter::default;
+        let of_form = || FormSubmissionFilter { form_definition_id: Some(form.id), ..all() };
+        for filter in [
+            all(),
+            FormSubmissionFilter { status: Some(FormSubmissionStatus::Draft), ..all() },
+            FormSubmissionFilter { created_after: Some(yesterday()), created_before: Some(Utc::now()), ..all() },
+            FormSubmissionFilter { contains: Some(json!({"title": "Tea"})), ..all() },
+            of_form(),
+            FormSubmissionFilter { status: Some(FormSubmissionStatus::Draft), ..of_form() },
+            FormSubmissionFilter { priority: Some(1), ..of_form() },
+            FormSubmissionFilter { title: Some("Tea".into()), ..of_form() },
+        ] {
+            list_submissions(&tx, &filter, FormSubmissionSort::Newest).await?;
+        }
+        list_submissions(&tx, &of_form(), FormSubmissionSort::Oldest).await?;
+        list_submissions(&tx, &of_form(), FormSubmissionSort::Priority).await?;
+        list_submissions(&tx, &of_form(), FormSubmissionSort::Title).await?;
+        tx.form_definitions().archive(form.id).await.map(|_| ())
+    })
+    .await
+    .unwrap();
+}
+
+fn yesterday() -> chrono::DateTime<Utc> {
+    Utc::now() - TimeDelta::days(1)
+}
+
+/// Every page: the last ones are of the rows without a priority or title.
+async fn list_submissions(tx: &TenantTx, filter: &FormSubmissionFilter, sort: FormSubmissionSort) -> Result<()> {
+    let mut page = PageRequest::first(2);
+    loop {
+        page.after = tx.form_submissions().list(filter, sort, &page).await?.next;
+        if page.after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 async fn exercise_audit(db: &Database, home: &Home) {

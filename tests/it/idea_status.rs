@@ -135,11 +135,14 @@ fn unreachable(id: BusinessIdeaId) -> BusinessIdea {
     panic!("{id} was submitted")
 }
 
-/// Rust's rules and the trigger's arguments are the same, for the three tables that have a status to change.
+/// Rust's rules and the trigger's arguments are the same, for each table that has a status to change.
 #[rstest]
 #[tokio::test]
 async fn transitions(#[future(awt)] db: TestDatabase) {
-    use bedplate::models::{AgentResultStatus as A, BusinessIdeaStatus as B, EvaluationStatus as E};
+    use bedplate::models::{
+        AgentResultStatus as A, BusinessIdeaStatus as B, EvaluationStatus as E, FormDefinitionStatus as D,
+        FormSubmissionStatus as S,
+    };
     fn pairs<S: Copy + ToString>(all: &[S], can_become: impl Fn(S, S) -> bool) -> BTreeSet<String> {
         let every = all.iter().flat_map(|from| all.iter().map(move |to| (*from, *to)));
         every
@@ -151,6 +154,8 @@ async fn transitions(#[future(awt)] db: TestDatabase) {
         ("agent_results", pairs(A::ALL, A::can_become)),
         ("business_ideas", pairs(B::ALL, B::can_become)),
         ("evaluations", pairs(E::ALL, E::can_become)),
+        ("form_definitions", pairs(D::ALL, D::can_become)),
+        ("form_submissions", pairs(S::ALL, S::can_become)),
     ];
     let mut owner = connection(&db.url).await;
     let guarded = texts(

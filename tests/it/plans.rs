@@ -19,13 +19,15 @@ use crate::support::database::config;
 use crate::support::{TestDatabase, connection, db, execute, home, marketdata_db, number, rfq_db, texts};
 
 /// Indexes that no repository's query uses by itself, and why they are there.
-const NOT_IN_PLANS: [(&str, &str); 9] = [
+const NOT_IN_PLANS: [(&str, &str); 11] = [
     ("agent_results_input_data_idx", "inside search_agent_results()"),
     ("agent_results_insights_idx", "inside search_agent_results()"),
     ("agent_results_output_data_idx", "inside search_agent_results()"),
     ("business_ideas_search_idx", "inside search_business_ideas()"),
     ("evaluations_business_idea_id_open_key", "refuses a second open evaluation"),
     ("api_keys_replaced_by_idx", "foreign key"),
+    ("form_submissions_data_idx", "inside search_form_submissions()"),
+    ("form_submissions_form_definition_id_idx", "foreign key"),
     ("idempotency_keys_created_at_idx", "keys are pruned by the system"),
     ("tenants_slug_key", "tenants are found by the system"),
     ("tenants_status_idx", "tenants are listed by the system"),
@@ -51,13 +53,16 @@ async fn every_query_has_an_index(#[future(awt)] db: TestDatabase) {
     let database = Database::connect(single).await.unwrap();
     exercise(&database, &home).await;
 
-    let tables =
-        "(business_ideas|evaluations|agent_results|users|tenants|organizations|roles|entitlements|_keys|audit_log)";
+    let tables = "(business_ideas|evaluations|agent_results|users|tenants|organizations|roles|entitlements|_keys|audit_log|form_)";
     let plans = database.tenant_tx("explain", &home.context, async |tx| explain_all(&tx, tables).await).await.unwrap();
 
     assert!(plans.len() >= 75, "only {} queries were seen", plans.len());
     for query in plans.keys() {
-        assert!(query.contains("tenant_id") || query.contains("\"tenants\""), "the query carries no tenant: {query}");
+        // A function takes the tenant of the transaction.
+        assert!(
+            ["tenant_id", "\"tenants\"", "create_form_validator"].iter().any(|named| query.contains(named)),
+            "the query carries no tenant: {query}"
+        );
     }
     all_by_index(&db, &plans, &NOT_IN_PLANS).await;
 }
@@ -215,6 +220,10 @@ async fn searches_use_their_indexes(#[future(awt)] db: TestDatabase) {
         ("search_agent_results('input_data', '{\"n\": 77}')", "agent_results_input_data_idx"),
         ("search_agent_results('output_data', '{\"n\": 77}')", "agent_results_output_data_idx"),
         ("search_agent_results('insights', '[\"number77\"]')", "agent_results_insights_idx"),
+        (
+            "search_form_submissions('{\"n\": 77}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 9)",
+            "form_submissions_data_idx",
+        ),
     ] {
         let scans = format!("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = '{index}'");
         let before = number(&mut app, &scans).await;
@@ -258,7 +267,16 @@ async fn many_rows(db: &TestDatabase) {
         INSERT INTO user_roles (tenant_id, id, user_id, role) \
             SELECT tenant_id, md5(id::text || n)::uuid, id, 'role' || n FROM users, generate_series(1, 20) AS n WHERE email LIKE 'u%'; \
         INSERT INTO user_entitlements (tenant_id, id, user_id) SELECT tenant_id, id, id FROM users WHERE email LIKE 'u%'; \
-        RESET ROLE; ANALYZE").await;
+        INSERT INTO form_definitions (tenant_id, id, name, version, status, definition, program, published_at) \
+            SELECT t.id, md5(concat('f', f, v))::uuid, 'form' || f, v, CASE v WHEN 1 THEN 'archived' ELSE 'active' END, \
+                   '{}', '{}', now() \
+              FROM tenants AS t, generate_series(1, 100) AS f, generate_series(1, 2) AS v WHERE starts_with(t.slug, 'many-'); \
+        INSERT INTO form_submissions (tenant_id, id, form_definition_id, form_version, status, data, created_at) \
+            SELECT t.id, md5('s' || n)::uuid, md5(concat('f', 1 + n % 5, 2))::uuid, 2, 'draft', \
+                   jsonb_build_object('n', n, 'title', 'Title' || n % 100, 'priority', nullif(n % 50, 0)), \
+                   now() - n * interval '1 minute' \
+              FROM tenants AS t, generate_series(1, 2500) AS n WHERE t.slug = 'many-1' OR (starts_with(t.slug, 'many-') AND n <= 200); \
+        RESET ROLE; SELECT gin_clean_pending_list('form_submissions_data_idx'); ANALYZE").await;
 }
 
 /// As their own role, which no policy binds.

@@ -3,7 +3,7 @@
 use bedplate::database::DatabaseName;
 use bedplate::database::seed::{self, Outcome, SeedFile, Set};
 use bedplate::database::status;
-use bedplate::models::TenantId;
+use bedplate::models::{CompileOptions, JsonSchema, TenantId};
 use bedplate::{Environment, Error, TenantContext};
 use rstest::rstest;
 use uuid::Uuid;
@@ -24,9 +24,11 @@ async fn the_development_seeds_hold_what_they_promise(#[future(awt)] db: TestDat
         [
             ("agent_results", 25),
             ("api_keys", 2),
-            ("audit_log", 54),
+            ("audit_log", 67),
             ("business_ideas", 6),
             ("evaluations", 5),
+            ("form_definitions", 5),
+            ("form_submissions", 8),
             ("idempotency_keys", 2),
             ("organizations", 2),
             ("sessions", 0),
@@ -201,4 +203,35 @@ async fn rows_that_do_not_fit_together_are_told(#[case] of: DatabaseName, #[case
             .await
             .is_empty()
     );
+}
+
+/// The `program` of a seeded form is what Rust compiles from its definition; otherwise the right lines are printed,
+/// for `080_form_definitions.sql`.
+#[rstest]
+#[tokio::test]
+async fn programs_are_fresh(#[future(awt)] db: TestDatabase) {
+    seed::load(&db.url, DatabaseName::Main, Environment::Development, &BOTH).await.unwrap();
+    let mut owner = connection(&db.url).await;
+    execute(&mut owner, "SET ROLE bedplate_system").await;
+    let rows = texts(
+        &mut owner,
+        "SELECT jsonb_build_array(id, definition, resources, assert_formats, program) FROM form_definitions \
+          WHERE status <> 'draft' ORDER BY id",
+    )
+    .await;
+    assert!(rows.len() >= 4, "{rows:?}");
+    let (mut fresh, mut right) = (true, Vec::new());
+    for row in rows {
+        let row: serde_json::Value = serde_json::from_str(&row).unwrap();
+        let resources = serde_json::from_value(row[2].clone()).unwrap();
+        let options = CompileOptions { assert_formats: row[3].as_bool().unwrap() };
+        let schema = JsonSchema::compile(&row[1], &resources, options).unwrap();
+        fresh &= *schema.program() == row[4];
+        right.push(format!(
+            "    ('{}', '{}')",
+            row[0].as_str().unwrap(),
+            schema.program().to_string().replace('\'', "''")
+        ));
+    }
+    assert!(fresh, "the programs of the seeds are stale; right are\n{}", right.join(",\n"));
 }

@@ -99,6 +99,8 @@ BEGIN
     ALTER FUNCTION create_form_validator(uuid, text[]) OWNER TO bedplate_forms;
     ALTER FUNCTION drop_form_validator(uuid, uuid) OWNER TO bedplate_forms;
     REVOKE CREATE ON SCHEMA public FROM bedplate_forms;
+    -- The cascade from a tenant runs as the owner of the tables.
+    EXECUTE format('GRANT EXECUTE ON FUNCTION drop_form_validator(uuid, uuid) TO %I', current_user);
     IF lacks_membership THEN
         REVOKE bedplate_forms FROM CURRENT_USER;
     END IF;

@@ -8,15 +8,66 @@ use rand::seq::IndexedRandom as _;
 use serde_json::{Map, Value, json};
 
 const NAMES: [&str; 16] = [
-    "a", "b", "c", "aa", "ab", "x y", "a/b", "~", "é", "😀", "", "'", "\\", "\"); DROP TABLE users; --", "$ref", "__proto__",
+    "a",
+    "b",
+    "c",
+    "aa",
+    "ab",
+    "x y",
+    "a/b",
+    "~",
+    "é",
+    "😀",
+    "",
+    "'",
+    "\\",
+    "\"); DROP TABLE users; --",
+    "$ref",
+    "__proto__",
 ];
 const TEXTS: [&str; 18] = [
-    "", "a", "ab", "abc", "A1", "12345", "é", "😀😀", "a\nb", "a\r", " ", "\t", "'; DROP TABLE users; --", "\\", "\\'", "$$", "%s",
+    "",
+    "a",
+    "ab",
+    "abc",
+    "A1",
+    "12345",
+    "é",
+    "😀😀",
+    "a\nb",
+    "a\r",
+    " ",
+    "\t",
+    "'; DROP TABLE users; --",
+    "\\",
+    "\\'",
+    "$$",
+    "%s",
     "null",
 ];
 const PATTERNS: [&str; 22] = [
-    "^a", "b$", "^[a-z]+$", "^[a-z]{1,3}$", ".", "^.{2}$", "\\d", "^\\w*$", "\\s", "^[^a]", "a|b", "^(a|é)+$", "\\\\", "'", "^\\S+$",
-    "😀", "^\\u0061", "^(?=.*[a-z])(?!.*b).+$", "^$", "[\\]\\-^]", "\\p{L}", "^[\\w.+-]{2,300}$",
+    "^a",
+    "b$",
+    "^[a-z]+$",
+    "^[a-z]{1,3}$",
+    ".",
+    "^.{2}$",
+    "\\d",
+    "^\\w*$",
+    "\\s",
+    "^[^a]",
+    "a|b",
+    "^(a|é)+$",
+    "\\\\",
+    "'",
+    "^\\S+$",
+    "😀",
+    "^\\u0061",
+    "^(?=.*[a-z])(?!.*b).+$",
+    "^$",
+    "[\\]\\-^]",
+    "\\p{L}",
+    "^[\\w.+-]{2,300}$",
 ];
 /// Those that a name's pattern can be.
 const NAME_PATTERNS: [&str; 8] = ["^a", "b$", "^[a-z]+$", ".", "^.$", "\\W", "é|😀", "^\\$"];
@@ -79,10 +130,7 @@ impl Generator {
             "properties": {"a": {"type": ["array", "string"], "items": {"$dynamicRef": "#node"}}, "b": true}
         });
         let plain = json!({"$defs": {"text": {"$anchor": "text", "type": "string", "maxLength": 3}}, "type": ["object", "number"]});
-        BTreeMap::from([
-            ("https://example.org/tree".to_owned(), tree),
-            ("https://example.org/plain".to_owned(), plain),
-        ])
+        BTreeMap::from([("https://example.org/tree".to_owned(), tree), ("https://example.org/plain".to_owned(), plain)])
     }
 
     /// The crate, on the schema as it is; not where it counts in binary fractions.
@@ -104,7 +152,8 @@ impl Generator {
         let mut schema = Map::new();
         let keywords = self.random.random_range(1..=4);
         for _ in 0..keywords {
-            let (keyword, value) = if depth > 0 && self.chance(60) { self.applicator(depth - 1) } else { self.assertion() };
+            let (keyword, value) =
+                if depth > 0 && self.chance(60) { self.applicator(depth - 1) } else { self.assertion() };
             schema.insert(keyword.into(), value);
         }
         Value::Object(schema)
@@ -124,7 +173,10 @@ impl Generator {
             3 => ("const", self.value(2)),
             4 => {
                 let only_texts = self.chance(50);
-                ("enum", Value::Array(self.some(4, |own| if only_texts { own.pick(&TEXTS).into() } else { own.value(2) })))
+                (
+                    "enum",
+                    Value::Array(self.some(4, |own| if only_texts { own.pick(&TEXTS).into() } else { own.value(2) })),
+                )
             }
             5 => (self.pick(&numbers), self.number()),
             6 => {
@@ -155,7 +207,10 @@ impl Generator {
     fn applicator(&mut self, depth: usize) -> (&'static str, Value) {
         let list = |own: &mut Self| Value::Array(own.some(3, |own| own.at(depth)));
         match self.random.random_range(0..24) {
-            0..6 => ("properties", Value::Object(self.some(5, |own| (own.pick(&NAMES).to_owned(), own.at(depth))).into_iter().collect())),
+            0..6 => (
+                "properties",
+                Value::Object(self.some(5, |own| (own.pick(&NAMES).to_owned(), own.at(depth))).into_iter().collect()),
+            ),
             6 => {
                 let each = self.some(2, |own| (own.pick(&NAME_PATTERNS).to_owned(), own.at(depth)));
                 ("patternProperties", Value::Object(each.into_iter().collect()))
@@ -175,11 +230,16 @@ impl Generator {
             20 => ("unevaluatedProperties", if self.chance(60) { json!(false) } else { self.at(depth) }),
             21 => ("unevaluatedItems", if self.chance(60) { json!(false) } else { self.at(depth) }),
             22 if self.chance(40) => {
-                let target = if self.anchored { self.pick(&["#node", "https://example.org/tree#node"]) } else { "https://example.org/tree#node" };
+                let target = if self.anchored {
+                    self.pick(&["#node", "https://example.org/tree#node"])
+                } else {
+                    "https://example.org/tree#node"
+                };
                 ("$dynamicRef", target.into())
             }
             _ => {
-                let elsewhere = ["https://example.org/tree", "https://example.org/plain", "https://example.org/plain#text", "#"];
+                let elsewhere =
+                    ["https://example.org/tree", "https://example.org/plain", "https://example.org/plain#text", "#"];
                 let target = if self.definitions > 0 && self.chance(70) {
                     format!("#/$defs/d{}", self.random.random_range(0..self.definitions))
                 } else {
@@ -231,7 +291,9 @@ impl Generator {
     }
 
     fn liked(&mut self, schema: &Value, depth: usize) -> Value {
-        let Some(keywords) = schema.as_object().filter(|_| depth > 0 && !self.chance(5)) else { return self.value(depth.min(2)) };
+        let Some(keywords) = schema.as_object().filter(|_| depth > 0 && !self.chance(5)) else {
+            return self.value(depth.min(2));
+        };
         if let Some(constant) = keywords.get("const").filter(|_| self.chance(80)) {
             return constant.clone();
         }
@@ -246,8 +308,15 @@ impl Generator {
         }
         let kind = match &keywords.get("type") {
             Some(Value::String(kind)) => kind.clone(),
-            Some(Value::Array(kinds)) => kinds.choose(&mut self.random).and_then(Value::as_str).unwrap_or("null").to_owned(),
-            _ if keywords.contains_key("items") || keywords.contains_key("prefixItems") || keywords.contains_key("contains") => "array".into(),
+            Some(Value::Array(kinds)) => {
+                kinds.choose(&mut self.random).and_then(Value::as_str).unwrap_or("null").to_owned()
+            }
+            _ if keywords.contains_key("items")
+                || keywords.contains_key("prefixItems")
+                || keywords.contains_key("contains") =>
+            {
+                "array".into()
+            }
             _ => "object".into(),
         };
         match kind.as_str() {

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bedplate::models::{
-    AgentOutput, BusinessIdea, Claim, Evaluation, Lease, NewBusinessIdea, NewEvaluation, NewOrganization, NewTenant,
-    NewUser, Organization, PasswordHash, Priority, TenantId, TenantType, UserId,
+    AgentOutput, BusinessIdea, Claim, Evaluation, FormDefinition, FormSubmission, Lease, NewBusinessIdea,
+    NewEvaluation, NewFormDefinition, NewFormSubmission, NewOrganization, NewTenant, NewUser, Organization,
+    PasswordHash, Priority, TenantId, TenantType, UserId,
 };
 use bedplate::{Database, TenantContext};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 pub const PASSWORD: &str = "correct horse battery";
@@ -150,4 +151,31 @@ pub async fn claim_for(
     let claim = Claim::new(worker).lease(lease);
     let claimed = db.tenant_tx("tests.claim", context, async |tx| tx.evaluations().claim(claim).await).await.unwrap();
     claimed.into_iter().next()
+}
+
+/// A draft of a form that asks for these names.
+pub async fn draft_form(db: &Database, home: &Home, name: &str, required: &[&str]) -> FormDefinition {
+    let definition = json!({"type": "object", "required": required});
+    let new = NewFormDefinition { name, definition: &definition, resources: None, assert_formats: false };
+    db.tenant_tx("tests.form", &home.context, async |tx| tx.form_definitions().create(new).await).await.unwrap()
+}
+
+/// The same, published.
+pub async fn form(db: &Database, home: &Home, name: &str, required: &[&str]) -> FormDefinition {
+    let draft = draft_form(db, home, name, required).await;
+    db.tenant_tx("tests.publish", &home.context, async |tx| tx.form_definitions().publish(draft.id).await)
+        .await
+        .unwrap()
+}
+
+/// What was filled into it, submitted or as a draft.
+pub async fn filled_in(
+    db: &Database,
+    home: &Home,
+    form: &FormDefinition,
+    data: &Value,
+    submit: bool,
+) -> FormSubmission {
+    let new = NewFormSubmission { form_definition_id: form.id, data, submit };
+    db.tenant_tx("tests.fill", &home.context, async |tx| tx.form_submissions().create(new).await).await.unwrap()
 }

@@ -5,7 +5,7 @@ pub mod database;
 pub mod folder;
 pub mod server;
 
-pub use builders::{Home, IdeaBuilder, claimed, home, organization, user};
+pub use builders::{Home, IdeaBuilder, claimed, draft_form, filled_in, form, home, organization, user};
 pub use database::{TestDatabase, db, empty_db, marketdata_db, migrated, rfq_db};
 pub use folder::Folder;
 

@@ -295,9 +295,13 @@ fn range(node: &Node, value: &str) -> Option<(String, String)> {
         [Type::Number] | [Type::Integer, Type::Number] => false,
         _ => return None,
     };
-    let test = |operator: &str, limit: &Option<Number>| limit.as_ref().map(|limit| format!("{value} {operator} '{limit}'::jsonb"));
-    let from: Vec<_> = [test(">=", &numbers.minimum), test(">", &numbers.exclusive_minimum)].into_iter().flatten().collect();
-    let to: Vec<_> = [test("<=", &numbers.maximum), test("<", &numbers.exclusive_maximum)].into_iter().flatten().collect();
+    let test = |operator: &str, limit: &Option<Number>| {
+        limit.as_ref().map(|limit| format!("{value} {operator} '{limit}'::jsonb"))
+    };
+    let from: Vec<_> =
+        [test(">=", &numbers.minimum), test(">", &numbers.exclusive_minimum)].into_iter().flatten().collect();
+    let to: Vec<_> =
+        [test("<=", &numbers.maximum), test("<", &numbers.exclusive_maximum)].into_iter().flatten().collect();
     if from.is_empty() || to.is_empty() || node.choices.is_some() || node.constant.is_some() {
         return None;
     }

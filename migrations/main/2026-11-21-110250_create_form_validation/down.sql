@@ -1,0 +1,1 @@
+DROP FUNCTION validate_form_data(uuid, uuid, jsonb);

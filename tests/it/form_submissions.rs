@@ -1,0 +1,541 @@
+//! Form submissions: drafts, what is submitted and refused, by Rust and by the database with the same list, and
+//! their lists.
+
+use std::collections::BTreeSet;
+
+use bedplate::models::{
+    FormDefinition, FormSubmission, FormSubmissionFilter, FormSubmissionId, FormSubmissionSort, FormSubmissionStatus,
+    NewFormSubmission, PageRequest, SchemaViolation,
+};
+use bedplate::{Error, Result};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::support::{Home, TestDatabase, connection, db, draft_form, execute, filled_in, form, home, number, texts};
+
+async fn as_app(db: &TestDatabase, home: &Home) -> AsyncPgConnection {
+    let mut app = connection(db.config().url()).await;
+    execute(&mut app, &format!("SET ROLE bedplate_app; SET app.tenant_id = '{}'", home.tenant)).await;
+    app
+}
+
+async fn create(
+    db: &TestDatabase,
+    home: &Home,
+    form: &FormDefinition,
+    data: &Value,
+    submit: bool,
+) -> Result<FormSubmission> {
+    let new = NewFormSubmission { form_definition_id: form.id, data, submit };
+    db.tenant_tx("create", &home.context, async |tx| tx.form_submissions().create(new).await).await
+}
+
+fn insert(form: &FormDefinition, status: &str, data: &Value) -> String {
+    format!(
+        "INSERT INTO form_submissions (tenant_id, form_definition_id, form_version, status, data) \
+         VALUES ('{}', '{}', {}, '{status}', '{data}')",
+        form.tenant_id, form.id, form.version
+    )
+}
+
+fn violations(error: Error) -> Vec<SchemaViolation> {
+    match error {
+        Error::DataInvalid { violations } => violations,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_draft_is_completed_submitted_amended_and_put_away(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let form = form(&db, &home, "tea", &["title", "cups"]).await;
+    let draft = filled_in(&db, &home, &form, &json!({"title": "Tea"}), false).await;
+    assert_eq!((draft.status, draft.form_version, draft.lock_version), (FormSubmissionStatus::Draft, 1, 0));
+    let (id, context) = (draft.id, &home.context);
+    let submit =
+        async |read| db.tenant_tx("submit", context, async |tx| tx.form_submissions().submit(id, read).await).await;
+    let save = async |read, data: Value| {
+        let data = &data;
+        db.tenant_tx("save", context, async |tx| tx.form_submissions().save(id, read, data).await).await
+    };
+    let amend = async |read, data: Value| {
+        let data = &data;
+        db.tenant_tx("amend", context, async |tx| tx.form_submissions().amend(id, read, data).await).await
+    };
+    let archive = async || db.tenant_tx("archive", context, async |tx| tx.form_submissions().archive(id).await).await;
+    let refused = |error: Error, state: &str, action: &str| {
+        assert_eq!(error.to_string(), format!("form_submission {id} is {state}: {action} is not possible"));
+    };
+
+    let missing = violations(submit(0).await.unwrap_err());
+    assert_eq!(missing.len(), 1);
+    assert_eq!((missing[0].instance_path.as_str(), missing[0].keyword.as_str()), ("", "required"));
+    refused(amend(0, json!({})).await.unwrap_err(), "draft", "amend");
+    assert!(matches!(save(7, json!({})).await, Err(Error::StaleVersion { expected: 7, found: 0, .. })));
+    let saved = save(0, json!({"title": "Tea", "cups": 2})).await.unwrap();
+    assert_eq!((saved.lock_version, saved.title.as_deref()), (1, Some("Tea")));
+    assert!(matches!(submit(0).await, Err(Error::StaleVersion { expected: 0, found: 1, .. })));
+    let submitted = submit(1).await.unwrap();
+    assert_eq!((submitted.status, &submitted.data), (FormSubmissionStatus::Submitted, &saved.data));
+
+    refused(submit(2).await.unwrap_err(), "submitted", "submit");
+    refused(save(2, json!({})).await.unwrap_err(), "submitted", "save");
+    assert_eq!(violations(amend(2, json!({"cups": 3})).await.unwrap_err()).len(), 1);
+    assert!(matches!(amend(1, json!({"cups": 3})).await, Err(Error::StaleVersion { .. })));
+    let amended = amend(2, json!({"title": "Green tea", "cups": 3})).await.unwrap();
+    assert_eq!((amended.status, amended.title.as_deref()), (FormSubmissionStatus::Submitted, Some("Green tea")));
+    let archived = archive().await.unwrap();
+    assert_eq!(
+        (archived.status, archived.data, archived.lock_version),
+        (FormSubmissionStatus::Archived, amended.data, 4)
+    );
+    refused(archive().await.unwrap_err(), "archived", "archive");
+    refused(amend(4, json!({})).await.unwrap_err(), "archived", "amend");
+    refused(save(4, json!({})).await.unwrap_err(), "archived", "save");
+    refused(submit(4).await.unwrap_err(), "archived", "submit");
+    // An incomplete draft is put away as it is.
+    let draft = filled_in(&db, &home, &form, &json!([]), false).await;
+    let put_away = db.tenant_tx("archive", context, async |tx| tx.form_submissions().archive(draft.id).await).await;
+    assert_eq!(put_away.unwrap().data, json!([]));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_form_that_is_not_active_is_not_filled_in(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let old = form(&db, &home, "tea", &["title"]).await;
+    let there = filled_in(&db, &home, &old, &json!({"title": "Tea"}), true).await;
+    let half = filled_in(&db, &home, &old, &json!({}), false).await;
+    form(&db, &home, "tea", &["cups"]).await;
+    let draft = draft_form(&db, &home, "tea", &[]).await;
+    let tea = json!({"title": "Tea"});
+    for submit in [true, false] {
+        for (form, status) in [(&old, "archived"), (&draft, "draft")] {
+            let error = create(&db, &home, form, &tea, submit).await.unwrap_err().to_string();
+            assert_eq!(error, format!("form_definition {} is {status}: fill in is not possible", form.id));
+        }
+        let mut nowhere = draft.clone();
+        nowhere.id = bedplate::models::FormDefinitionId::new();
+        assert!(matches!(create(&db, &home, &nowhere, &tea, submit).await, Err(Error::NotFound { .. })));
+    }
+    // What was begun is finished against its own version.
+    let home = &home;
+    db.tenant_tx("finish", &home.context, async |tx| {
+        let submissions = tx.form_submissions();
+        submissions.amend(there.id, 0, &json!({"title": "Green tea"})).await?;
+        submissions.save(half.id, 0, &json!({"title": "Black tea"})).await?;
+        submissions.submit(half.id, 1).await
+    })
+    .await
+    .unwrap();
+    let unknown = FormSubmissionId::new();
+    for error in [
+        db.tenant_tx("find", &home.context, async |tx| tx.form_submissions().find(unknown).await).await.unwrap_err(),
+        db.tenant_tx("save", &home.context, async |tx| tx.form_submissions().save(unknown, 0, &json!({})).await)
+            .await
+            .unwrap_err(),
+        db.tenant_tx("submit", &home.context, async |tx| tx.form_submissions().submit(unknown, 0).await)
+            .await
+            .unwrap_err(),
+        db.tenant_tx("amend", &home.context, async |tx| tx.form_submissions().amend(unknown, 0, &json!({})).await)
+            .await
+            .unwrap_err(),
+        db.tenant_tx("archive", &home.context, async |tx| tx.form_submissions().archive(unknown).await)
+            .await
+            .unwrap_err(),
+    ] {
+        assert_eq!(error.to_string(), format!("form_submission {unknown} does not exist"));
+    }
+}
+
+/// What Rust refuses before the round trip, the database refuses with the same list; and it shows no values.
+#[rstest]
+#[tokio::test]
+async fn both_give_the_same_list(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let names: Vec<String> = (0..150).map(|n| format!("name{n:03}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (name, required, expected) in [("tea", &names[..3], 2), ("long", &names[..], 100)] {
+        let form = form(&db, &home, name, required).await;
+        let data = json!({"name001": "a secret of mine"});
+        let from_rust = violations(create(&db, &home, &form, &data, true).await.unwrap_err());
+        let error = as_app(&db, &home).await.batch_execute(&insert(&form, "submitted", &data)).await.unwrap_err();
+        assert!(error.to_string().ends_with(&format!("does not match form {name} version 1")), "{error}");
+        let error = Error::from(error);
+        assert!(!error.to_string().contains("secret"), "{error}");
+        let from_database = violations(error);
+        assert_eq!(from_database, from_rust);
+        assert_eq!(from_rust.len(), expected);
+        assert!(from_rust.is_sorted());
+    }
+}
+
+/// The trigger is the last line of defence: each way around Rust, and what it meets.
+#[rstest]
+#[tokio::test]
+async fn clients_that_write_sql_are_refused(#[future(awt)] db: TestDatabase) {
+    const INVALID: &str = "the data does not match the form";
+    let home = home(&db).await;
+    let old = form(&db, &home, "tea", &["title"]).await;
+    let archived = filled_in(&db, &home, &old, &json!({"title": "Tea"}), true).await.id;
+    db.tenant_tx("archive", &home.context, async |tx| tx.form_submissions().archive(archived).await).await.unwrap();
+    let form = form(&db, &home, "tea", &["title", "cups"]).await;
+    let never = draft_form(&db, &home, "tea", &[]).await;
+    let (tea, full) = (json!({"title": "Tea"}), json!({"title": "Tea", "cups": 2}));
+    let submitted = filled_in(&db, &home, &form, &full, true).await.id;
+    let draft = filled_in(&db, &home, &form, &tea, false).await.id;
+    let set = |change: &str, id: FormSubmissionId| format!("UPDATE form_submissions SET {change} WHERE id = '{id}'");
+    let mut system = connection(&db.url).await;
+    execute(&mut system, "SET ROLE bedplate_system").await;
+    let mut app = as_app(&db, &home).await;
+    let rows = "SELECT md5(string_agg(to_jsonb(s)::text, '' ORDER BY id)) FROM form_submissions AS s";
+    let before = texts(&mut system, rows).await;
+    let both = [
+        (insert(&form, "submitted", &tea), INVALID),
+        (
+            insert(&never, "draft", &tea),
+            "form_definition_id is not allowed (form_submissions_form_definition_id_active)",
+        ),
+        (insert(&form, "lost", &full), "status is not allowed (form_submissions_status_check)"),
+        (set("status = 'submitted'", draft), INVALID),
+        (set("data = '{}'", submitted), INVALID),
+        (set("data = '{\"title\": \"Tea\"}', status = 'submitted'", draft), INVALID),
+        (set("data = '{\"title\": \"Other\"}'", archived), "data is not allowed (form_submissions_data_archived)"),
+        (
+            set(&format!("form_definition_id = '{}', form_version = 1", old.id), submitted),
+            "form_definition_id is not allowed (form_submissions_form_definition_id_fixed)",
+        ),
+        (set("form_version = 1", submitted), "form_definition_id refers to a row that does not exist"),
+        (
+            set("form_definition_id = gen_random_uuid()", draft),
+            "form_definition_id refers to a row that does not exist",
+        ),
+        (set("data = NULL", draft), "data is missing"),
+        (set("form_definition_id = NULL", draft), "form_definition_id is missing"),
+    ];
+    for (sql, message) in &both {
+        for client in [&mut app, &mut system] {
+            let error = client.batch_execute(sql).await.map_err(Error::from).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{sql}: {error}");
+        }
+    }
+    for (sql, message) in [
+        (
+            insert(&old, "submitted", &tea),
+            "form_definition_id is not allowed (form_submissions_form_definition_id_active)",
+        ),
+        (insert(&form, "archived", &full), "status is not allowed (form_submissions_status_start)"),
+        (set("status = 'draft'", submitted), "status is not allowed (form_submissions_status_transition)"),
+        (set("status = 'submitted'", archived), "status is not allowed (form_submissions_status_transition)"),
+        ("DELETE FROM form_submissions".into(), "not allowed: permission denied"),
+        ("SELECT audit_log.* FROM audit_log, form_submissions FOR UPDATE".into(), "not allowed: permission denied"),
+    ] {
+        let error = app.batch_execute(&sql).await.map_err(Error::from).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{sql}: {error}");
+    }
+    assert_eq!(texts(&mut system, rows).await, before);
+    for sql in
+        [set("status = 'archived'", submitted), insert(&form, "draft", &json!({})), insert(&form, "submitted", &full)]
+    {
+        execute(&mut app, &sql).await;
+    }
+    // Seeds are loaded again after a form was archived.
+    execute(&mut system, &insert(&old, "submitted", &tea)).await;
+    let error = system.batch_execute(&insert(&old, "submitted", &json!({}))).await.map_err(Error::from).unwrap_err();
+    assert_eq!(violations(error).len(), 1, "what is archived is checked too");
+}
+
+/// The size is that of the unpacked document, however well it packs, also of a draft.
+#[rstest]
+#[case(json!({"title": "x".repeat(1_048_000)}), true)]
+#[case(json!({"title": "x".repeat(1_048_600)}), false)]
+#[case(json!({"title": "\u{1}".repeat(1_048_600)}), false)]
+#[case(json!({"title": "\u{1}".repeat(1_000_000)}), true)]
+#[tokio::test]
+async fn more_than_a_megabyte_is_refused(#[future(awt)] db: TestDatabase, #[case] data: Value, #[case] fits: bool) {
+    let home = home(&db).await;
+    let form = form(&db, &home, "tea", &["title"]).await;
+    let draft = filled_in(&db, &home, &form, &json!({"title": "Tea"}), false).await;
+    let data = &data;
+    let saved =
+        db.tenant_tx("save", &home.context, async |tx| tx.form_submissions().save(draft.id, 0, data).await).await;
+    for outcome in [create(&db, &home, &form, data, true).await, create(&db, &home, &form, data, false).await, saved] {
+        if fits {
+            assert_eq!(outcome.unwrap().title, None, "it is too long for a title");
+        } else {
+            let refused = violations(outcome.unwrap_err());
+            assert_eq!((refused[0].keyword.as_str(), refused[0].message.as_str()), ("maxSize", "is larger than 1 MB"));
+            assert_eq!(refused.len(), 1);
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn many_are_created_in_order_or_none(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let (tea, coffee) = (form(&db, &home, "tea", &["title"]).await, form(&db, &home, "coffee", &[]).await);
+    let never = draft_form(&db, &home, "tea", &[]).await;
+    let data: Vec<_> = (0..1500).map(|n| json!({"title": format!("Cup {n}")})).collect();
+    let new = |form: &FormDefinition, data, submit| NewFormSubmission { form_definition_id: form.id, data, submit };
+    let many: Vec<_> = data
+        .iter()
+        .enumerate()
+        .map(|(n, data)| new(if n % 2 == 0 { &tea } else { &coffee }, data, n % 3 == 0))
+        .collect();
+    let create_many = async |many: &[NewFormSubmission<'_>]| {
+        db.tenant_tx("many", &home.context, async |tx| tx.form_submissions().create_many(many).await).await
+    };
+    let created = create_many(&many).await.unwrap();
+    assert_eq!(created.iter().map(|one| &one.data).collect::<Vec<_>>(), data.iter().collect::<Vec<_>>());
+    assert!(created.iter().zip(&many).all(|(one, new)| one.form_definition_id == new.form_definition_id));
+    assert!(created.iter().zip(&many).all(|(one, new)| (one.status == FormSubmissionStatus::Submitted) == new.submit));
+    assert_eq!(create_many(&[]).await.unwrap(), []);
+
+    let (empty, nul) = (json!({}), json!("\u{0}"));
+    for (wrong, message) in [
+        (new(&tea, &empty, true), "row 3: the data does not match the form: ".to_owned()),
+        (
+            new(&never, &empty, false),
+            format!("row 3: form_definition {} is draft: fill in is not possible; ", never.id),
+        ),
+        (new(&tea, &nul, false), "row 3: data holds a NUL character; nothing was loaded".to_owned()),
+    ] {
+        let error = create_many(&[many[0], many[1], wrong, wrong]).await.unwrap_err();
+        assert!(matches!(error, Error::Row { row: 3, .. }), "{error:?}");
+        assert!(error.to_string().starts_with(&message), "{error}");
+    }
+    assert_eq!(number(&mut as_app(&db, &home).await, "SELECT count(*) FROM form_submissions").await, 1500);
+}
+
+/// Of another type or size, they are not there, and the submission is.
+#[rstest]
+#[case(json!({"title": "Tea", "priority": 3}), Some("Tea"), Some(3))]
+#[case(json!({"title": "", "priority": -2_147_483_648_i64}), Some(""), Some(i32::MIN))]
+#[case(json!({"title": 7, "priority": "3"}), None, None)]
+#[case(json!({"title": ["Tea"], "priority": 2_147_483_648_i64}), None, None)]
+#[case(json!({"title": "ü".repeat(255), "priority": 2.0}), Some("ü"), Some(2))]
+#[case(json!({"title": "ü".repeat(256), "priority": 2.5}), None, None)]
+#[case(json!({"title": null, "priority": 1e300}), None, None)]
+#[case(json!([{"title": "Tea"}, 3]), None, None)]
+#[case(json!("title"), None, None)]
+#[tokio::test]
+async fn title_and_priority_come_from_the_data(
+    #[future(awt)] db: TestDatabase,
+    #[case] data: Value,
+    #[case] title: Option<&str>,
+    #[case] priority: Option<i32>,
+) {
+    let home = home(&db).await;
+    let form = form(&db, &home, "tea", &[]).await;
+    let there = filled_in(&db, &home, &form, &data, true).await;
+    assert_eq!(
+        there.title.as_deref().map(|title| title.get(..2).filter(|_| title.len() > 250).unwrap_or(title)),
+        title
+    );
+    assert_eq!(there.priority, priority);
+}
+
+async fn pages(
+    db: &TestDatabase,
+    home: &Home,
+    filter: &FormSubmissionFilter,
+    sort: FormSubmissionSort,
+    limit: u16,
+) -> Vec<FormSubmission> {
+    let (mut all, mut page) = (Vec::new(), PageRequest::first(limit));
+    loop {
+        let request = &page;
+        let next = db
+            .tenant_tx("list", &home.context, async |tx| tx.form_submissions().list(filter, sort, request).await)
+            .await
+            .unwrap();
+        all.extend(next.items);
+        page = PageRequest { limit, after: next.next };
+        if page.after.is_none() {
+            return all;
+        }
+    }
+}
+
+/// With every size of page, so that pages end among rows with and without the key, and between them.
+#[rstest]
+#[case(FormSubmissionSort::Newest)]
+#[case(FormSubmissionSort::Oldest)]
+#[case(FormSubmissionSort::Priority)]
+#[case(FormSubmissionSort::Title)]
+#[tokio::test]
+async fn pages_show_every_row_once_and_in_order(#[future(awt)] db: TestDatabase, #[case] sort: FormSubmissionSort) {
+    let home = home(&db).await;
+    let form = form(&db, &home, "tea", &[]).await;
+    // Made in two transactions: rows of one have the same created_at, so that only the id tells them apart.
+    for round in 0..2 {
+        for n in 0..5 {
+            let data = match n {
+                0 => json!({}),
+                1 => json!({"title": "Tea"}),
+                2 => json!({"priority": 2}),
+                _ => json!({"title": format!("Cup {}", n + round), "priority": n}),
+            };
+            filled_in(&db, &home, &form, &data, n % 2 == 0).await;
+        }
+    }
+    let filter = FormSubmissionFilter { form_definition_id: Some(form.id), ..FormSubmissionFilter::default() };
+    let mut sorted = pages(&db, &home, &filter, FormSubmissionSort::Newest, 50).await;
+    assert_eq!(sorted.len(), 10);
+    match sort {
+        FormSubmissionSort::Newest => sorted.sort_by_key(|s| std::cmp::Reverse((s.created_at, s.id))),
+        FormSubmissionSort::Oldest => sorted.sort_by_key(|s| (s.created_at, s.id)),
+        FormSubmissionSort::Priority => sorted.sort_by_key(|s| std::cmp::Reverse((s.priority, s.created_at, s.id))),
+        FormSubmissionSort::Title => sorted.sort_by_key(|s| (s.title.is_none(), s.title.clone(), s.created_at, s.id)),
+    }
+    for limit in 1..=10 {
+        assert_eq!(pages(&db, &home, &filter, sort, limit).await, sorted, "{limit} a page");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn filters_narrow_the_list(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let (tea, coffee) = (form(&db, &home, "tea", &[]).await, form(&db, &home, "coffee", &[]).await);
+    let black =
+        json!({"title": "Black", "priority": 1, "address": {"city": "Oslo", "zip": "0150"}, "tags": ["a", "b"]});
+    let black = filled_in(&db, &home, &tea, &black, true).await;
+    let green = filled_in(&db, &home, &tea, &json!({"title": "Green", "priority": 2}), false).await;
+    let mocha = filled_in(&db, &home, &coffee, &json!({"title": "Black", "address": {"city": "Oslo"}}), true).await;
+    let all = FormSubmissionFilter::default;
+    let of_tea = || FormSubmissionFilter { form_definition_id: Some(tea.id), ..all() };
+    for (filter, expected) in [
+        (all(), vec![&mocha, &green, &black]),
+        (of_tea(), vec![&green, &black]),
+        (FormSubmissionFilter { status: Some(FormSubmissionStatus::Submitted), ..all() }, vec![&mocha, &black]),
+        (FormSubmissionFilter { status: Some(FormSubmissionStatus::Submitted), ..of_tea() }, vec![&black]),
+        (FormSubmissionFilter { created_after: Some(green.created_at), ..all() }, vec![&mocha, &green]),
+        (FormSubmissionFilter { created_before: Some(green.created_at), ..all() }, vec![&black]),
+        (FormSubmissionFilter { priority: Some(2), ..of_tea() }, vec![&green]),
+        (FormSubmissionFilter { title: Some("Black".into()), ..of_tea() }, vec![&black]),
+        (FormSubmissionFilter { contains: Some(json!({"address": {"city": "Oslo"}})), ..all() }, vec![&mocha, &black]),
+        (FormSubmissionFilter { contains: Some(json!({"address": {"city": "Oslo"}})), ..of_tea() }, vec![&black]),
+        (FormSubmissionFilter { contains: Some(json!({"tags": ["b"]})), ..all() }, vec![&black]),
+        (FormSubmissionFilter { contains: Some(json!({"tags": ["c"]})), ..all() }, vec![]),
+        (
+            FormSubmissionFilter { contains: Some(json!({})), status: Some(FormSubmissionStatus::Draft), ..all() },
+            vec![&green],
+        ),
+        (FormSubmissionFilter { contains: Some(json!({})), priority: Some(1), ..of_tea() }, vec![&black]),
+        (FormSubmissionFilter { contains: Some(json!({})), title: Some("Green".into()), ..of_tea() }, vec![&green]),
+        (
+            FormSubmissionFilter {
+                contains: Some(json!({})),
+                created_after: Some(green.created_at),
+                created_before: Some(mocha.created_at),
+                ..all()
+            },
+            vec![&green],
+        ),
+    ] {
+        for limit in [1, 50] {
+            let found = pages(&db, &home, &filter, FormSubmissionSort::Newest, limit).await;
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{filter:?}");
+        }
+    }
+    let list = async |filter: FormSubmissionFilter, sort, page: PageRequest| {
+        let (filter, page) = (&filter, &page);
+        let list = db.tenant_tx("list", &home.context, async |tx| tx.form_submissions().list(filter, sort, page).await);
+        list.await.unwrap_err().to_string()
+    };
+    let first = PageRequest::default;
+    for (filter, sort, message) in [
+        (all(), FormSubmissionSort::Priority, "sort needs a form_definition_id"),
+        (
+            FormSubmissionFilter { title: Some("T".into()), priority: Some(1), ..all() },
+            FormSubmissionSort::Newest,
+            "priority needs a form_definition_id; title needs a form_definition_id",
+        ),
+        (
+            FormSubmissionFilter { contains: Some(json!({})), ..of_tea() },
+            FormSubmissionSort::Title,
+            "sort with contains is newest first",
+        ),
+        (
+            FormSubmissionFilter { contains: Some(json!("\u{0}")), ..all() },
+            FormSubmissionSort::Newest,
+            "contains holds a NUL character",
+        ),
+        (
+            FormSubmissionFilter { title: Some("\u{0}".into()), ..of_tea() },
+            FormSubmissionSort::Newest,
+            "title holds a NUL character",
+        ),
+    ] {
+        assert_eq!(list(filter, sort, first()).await, message);
+    }
+    assert!(list(all(), FormSubmissionSort::Newest, PageRequest::first(0)).await.starts_with("limit is 0"));
+    let (filter, one) = (&of_tea(), &PageRequest::first(1));
+    let page = db
+        .tenant_tx("list", &home.context, async |tx| {
+            tx.form_submissions().list(filter, FormSubmissionSort::Title, one).await
+        })
+        .await
+        .unwrap();
+    for sort in [FormSubmissionSort::Newest, FormSubmissionSort::Oldest, FormSubmissionSort::Priority] {
+        let elsewhere = PageRequest { limit: 1, after: page.next.clone() };
+        assert_eq!(list(of_tea(), sort, elsewhere).await, "cursor is none of this list");
+    }
+}
+
+/// Each step of the search answers: what the newest rows hold, what the index finds, and what many old rows hold.
+/// Compared with a plain query by the system, page by page.
+#[rstest]
+#[case(json!({"even": true}), 3)]
+#[case(json!({"n": 12_345}), 1)]
+#[case(json!({"city": {"n": 7}}), 2)]
+#[case(json!({"old": true}), 2)]
+#[case(json!({"none": true}), 1)]
+#[tokio::test]
+async fn a_search_finds_the_newest_of_few_and_of_many(
+    #[future(awt)] db: TestDatabase,
+    #[case] contains: Value,
+    #[case] pages: usize,
+) {
+    let home = home(&db).await;
+    let form = form(&db, &home, "tea", &[]).await;
+    let mut system = connection(&db.url).await;
+    execute(
+        &mut system,
+        &format!(
+            "SET ROLE bedplate_system; \
+             INSERT INTO form_submissions (tenant_id, form_definition_id, form_version, status, data, created_at) \
+             SELECT '{}', '{}', 1, 'draft', jsonb_build_object('n', n, 'even', n % 2 = 0, 'old', n > 2200, \
+                    'city', jsonb_build_object('n', n % 200)), now() - (n / 3) * interval '1 s' \
+               FROM generate_series(1, 12500) AS n",
+            home.tenant, form.id
+        ),
+    )
+    .await;
+    let filter = FormSubmissionFilter { contains: Some(contains.clone()), ..FormSubmissionFilter::default() };
+    let mut found: Vec<FormSubmission> = Vec::new();
+    let mut page = PageRequest::first(30);
+    for _ in 0..pages {
+        let (filter, request) = (&filter, &page);
+        let next = db
+            .tenant_tx("list", &home.context, async |tx| {
+                tx.form_submissions().list(filter, FormSubmissionSort::Newest, request).await
+            })
+            .await
+            .unwrap();
+        found.extend(next.items);
+        page.after = next.next;
+    }
+    let plain = format!(
+        "SELECT id FROM (SELECT id FROM form_submissions WHERE data @> '{contains}' \
+          ORDER BY created_at DESC, id DESC LIMIT {}) AS s",
+        30 * pages
+    );
+    let expected = texts(&mut system, &plain).await;
+    assert_eq!(found.iter().map(|one| one.id.to_string()).collect::<Vec<_>>(), expected);
+    assert_eq!(found.iter().map(|one| one.id).collect::<BTreeSet<_>>().len(), found.len());
+}
