@@ -125,7 +125,7 @@ impl FormSubmissionRepository<'_> {
         Ok(Page::new(rows, page, |last| sort.cursor(last)))
     }
 
-    fn filtered<'f>(&self, filter: &'f FormSubmissionFilter) -> BoxedQuery<'f> {
+    fn filtered(self, filter: &FormSubmissionFilter) -> BoxedQuery<'_> {
         let mut query = form_submissions::table
             .filter(form_submissions::tenant_id.eq(self.tx.tenant_id()))
             .select(FormSubmission::as_select())

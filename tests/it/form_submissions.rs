@@ -353,6 +353,7 @@ async fn pages(
             .await
             .unwrap();
         all.extend(next.items);
+        assert!(all.len() < 1000, "the pages do not end");
         page = PageRequest { limit, after: next.next };
         if page.after.is_none() {
             return all;
