@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use include_dir::{Dir, include_dir};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,6 +12,9 @@ use super::json_schema::{CompileOptions, JsonSchema};
 use super::trial;
 use crate::database::Database;
 use crate::error::{Error, Result};
+
+/// Documents that the official suite refers to, for where they are not beside it.
+static REMOTES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/tests/json-schema/remotes");
 
 /// Where the suite's own documents say that they are served.
 const SERVED_AT: &str = "http://localhost:1234/";
@@ -54,7 +58,7 @@ pub struct Report {
 /// Runs all files of a folder, and of those inside of it other than `optional`.
 ///
 /// Schemas that the cases refer to are looked for in `remotes`, or else in a folder `remotes` in the folder, beside it
-/// or above it.
+/// or above it, or else among those of the official suite that are built in.
 ///
 /// # Errors
 /// [`Error::Io`] and [`Error::Configuration`] for files that cannot be read, or where there are none; those of the
@@ -69,8 +73,10 @@ pub async fn run(
     let remotes = remotes.map(Path::to_owned).or(near);
     let find = |uri: &str| -> Option<Value> {
         let path = uri.strip_prefix(SERVED_AT).filter(|path| !path.contains(".."))?;
-        let text = std::fs::read_to_string(remotes.as_ref()?.join(path)).ok()?;
-        serde_json::from_str(&text).ok()
+        match remotes.as_ref().and_then(|remotes| std::fs::read_to_string(remotes.join(path)).ok()) {
+            Some(text) => serde_json::from_str(&text).ok(),
+            None => serde_json::from_str(REMOTES.get_file(path)?.contents_utf8()?).ok(),
+        }
     };
     let files = files(folder)?;
     if files.is_empty() {

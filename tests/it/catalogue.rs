@@ -227,12 +227,23 @@ async fn every_function_is_pinned_and_closed(#[values(Main, Rfq, Marketdata)] of
     exactly(&set(owner, &open.replace("{}", ours)).await, &[]);
     let definers = set(owner, &format!("SELECT proname FROM ({ours}) AS f WHERE prosecdef")).await;
     assert_eq!(definers.is_empty(), of == Marketdata);
-    let owned =
-        set(owner, &format!("SELECT proname FROM ({ours}) AS f WHERE proowner = 'bedplate_definer'::regrole")).await;
+    let owned = set(
+        owner,
+        &format!("SELECT proname FROM ({ours}) AS f JOIN pg_roles AS r ON r.oid = proowner WHERE rolname IN ('bedplate_definer', 'bedplate_forms')"),
+    )
+    .await;
     assert_eq!(definers, owned, "SECURITY DEFINER functions belong to bedplate_definer, and nothing else does");
+    // What makes functions of forms, and can do nothing else.
+    let forms = format!(
+        "SELECT proname FROM ({ours}) AS f JOIN pg_roles AS r ON r.oid = proowner WHERE rolname = 'bedplate_forms'"
+    );
+    exactly(
+        &set(owner, &forms).await,
+        if of == Main { &["create_form_validator", "drop_form_validator"] } else { &[] },
+    );
     let with_tenant = format!(
-        "SELECT proname FROM ({ours}) AS f WHERE prosecdef AND prorettype <> 'trigger'::regtype \
-            AND pg_get_functiondef(oid) NOT LIKE '%:= public.require_tenant();%'"
+        "SELECT proname FROM ({ours}) AS f JOIN pg_roles AS r ON r.oid = proowner WHERE prosecdef AND rolname = 'bedplate_definer' AND prorettype <> 'trigger'::regtype \
+            AND pg_get_functiondef(f.oid) NOT LIKE '%:= public.require_tenant();%'"
     );
     exactly(&set(owner, &with_tenant).await, &[]);
 }

@@ -16,7 +16,8 @@ pub(super) struct Args {
     /// The folder with files of groups of cases; one named `optional` in it is left out
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// The schemas that the cases refer to under <http://localhost:1234/> [default: `remotes` in, beside or above DIR]
+    /// The schemas that the cases refer to under <http://localhost:1234/> [default: `remotes` in, beside or
+    /// above DIR, or the official ones]
     #[arg(long, value_name = "DIR")]
     remotes: Option<PathBuf>,
     /// Also say which groups were refused, and why

@@ -155,7 +155,7 @@ pub async fn claim_for(
 
 /// A draft of a form that asks for these names.
 pub async fn draft_form(db: &Database, home: &Home, name: &str, required: &[&str]) -> FormDefinition {
-    let definition = json!({"type": "object", "required": required});
+    let definition = json!({"required": required});
     let new = NewFormDefinition { name, definition: &definition, resources: None, assert_formats: false };
     db.tenant_tx("tests.form", &home.context, async |tx| tx.form_definitions().create(new).await).await.unwrap()
 }
