@@ -29,6 +29,7 @@ mod exercise;
 mod failures;
 mod form_publish;
 mod form_races;
+mod form_submission_lists;
 mod form_submissions;
 mod forms;
 mod forms_fuzz;
