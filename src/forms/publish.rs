@@ -50,6 +50,7 @@ impl FormDefinitionRepository<'_> {
         let schema = draft.compile()?;
         let bodies = schema.bodies(&validator)?;
         let bytes: usize = bodies.iter().map(String::len).sum();
+        self.prepare_patterns(&schema).await?;
         self.archive_active(&draft.name).await?;
         let as_read = form_definitions::table
             .find((self.tx.tenant_id(), id))
@@ -71,6 +72,20 @@ impl FormDefinitionRepository<'_> {
             sql_query("SELECT create_form_validator($1, $2)").bind::<SqlUuid, _>(id).bind::<Array<Text>, _>(bodies);
         cached(create).execute(&mut self.tx.connection()).await?;
         Ok(published)
+    }
+
+    /// What this server cannot prepare would be an error for every submission.
+    async fn prepare_patterns(&self, schema: &JsonSchema) -> Result<()> {
+        let patterns = schema.patterns();
+        if patterns.is_empty() {
+            return Ok(());
+        }
+        let prepare = sql_query("SELECT bool_or('' ~ pattern COLLATE \"C\") FROM unnest($1) AS pattern")
+            .bind::<Array<Text>, _>(patterns);
+        match cached(prepare).execute(&mut self.tx.connection()).await.map_err(Error::from) {
+            Err(Error::Database(said)) => Err(Error::invalid("definition", format!("has a pattern that {said}"))),
+            done => done.map(drop),
+        }
     }
 
     /// Nothing, where no version of the name is active.

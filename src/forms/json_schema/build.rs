@@ -211,6 +211,10 @@ impl<'s> Builder<'s> {
                 Refusal::new(place.name.to_string(), reason)
             };
             let pattern = Pattern::new(&source).map_err(refuse)?;
+            // Every name is held against every one of them.
+            if pattern.parts.iter().any(|part| part.skips > 20) {
+                return Err(refuse("it has more than 20 pieces that may be left out".into()));
+            }
             let regex =
                 pattern.single().ok_or_else(|| refuse("it looks ahead, which a name's pattern cannot here".into()))?;
             if objects.pattern_properties.iter().any(|(known, _)| known == regex) {

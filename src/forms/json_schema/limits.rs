@@ -1,6 +1,6 @@
 //! What a schema may ask for, as far as its text tells.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ const MAX_BYTES: usize = 256 << 10;
 const MAX_DEPTH: usize = 64;
 const MAX_VALUES: usize = 10_000;
 const MAX_PATTERNS: usize = 200;
+const MAX_SKIPS: usize = 1_000;
 
 /// Checks one document, before anything else looks at it. `name`: see [`super::documents::Place::name`].
 pub(super) fn check(name: &str, document: &Value) -> Result<(), Refusal> {
@@ -62,8 +63,15 @@ fn is_cut(number: f64) -> bool {
     number.abs() >= 18_446_744_073_709_551_616.0 && number.abs() < 1e36
 }
 
-/// Checks how many patterns there are: PostgreSQL keeps 32 at hand, and reads another one anew each time.
+/// Checks how much the patterns are together: PostgreSQL keeps 32 at hand, and prepares another one anew each time.
 pub(super) fn patterns(nodes: &[Node]) -> Result<(), Refusal> {
+    let format = nodes.iter().flat_map(|node| &node.strings.format).map(|(_, pattern)| pattern);
+    let parts = nodes.iter().flat_map(|node| &node.strings.pattern).chain(format).flat_map(|pattern| &pattern.parts);
+    let skips: BTreeMap<_, _> = parts.map(|part| (&part.regex, part.skips)).collect();
+    if skips.values().sum::<usize>() > MAX_SKIPS {
+        let reason = format!("its patterns together have more than {MAX_SKIPS} pieces that may be left out");
+        return Err(Refusal::new(String::new(), reason));
+    }
     if regexes(nodes).len() > MAX_PATTERNS {
         return Err(Refusal::new(String::new(), format!("has more than {MAX_PATTERNS} patterns")));
     }
