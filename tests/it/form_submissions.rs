@@ -4,17 +4,13 @@ use bedplate::models::{
     FormDefinition, FormSubmission, FormSubmissionId, FormSubmissionStatus, NewFormSubmission, SchemaViolation,
 };
 use bedplate::{Error, Result};
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
+use diesel_async::SimpleAsyncConnection as _;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Home, TestDatabase, connection, db, draft_form, execute, filled_in, form, home, number, texts};
-
-async fn as_app(db: &TestDatabase, home: &Home) -> AsyncPgConnection {
-    let mut app = connection(db.config().url()).await;
-    execute(&mut app, &format!("SET ROLE bedplate_app; SET app.tenant_id = '{}'", home.tenant)).await;
-    app
-}
+use crate::support::{
+    Home, TestDatabase, as_app, connection, db, draft_form, execute, filled_in, form, home, number, texts,
+};
 
 async fn create(
     db: &TestDatabase,

@@ -9,15 +9,9 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Home, TestDatabase, connection, db, draft_form, execute, filled_in, form, home, number, texts};
+use crate::support::{TestDatabase, as_app, connection, db, draft_form, execute, filled_in, form, home, number, texts};
 
 /// As the application's role, for a client that writes SQL.
-async fn as_app(db: &TestDatabase, home: &Home) -> AsyncPgConnection {
-    let mut app = connection(db.config().url()).await;
-    execute(&mut app, &format!("SET ROLE bedplate_app; SET app.tenant_id = '{}'", home.tenant)).await;
-    app
-}
-
 async fn as_system(db: &TestDatabase) -> AsyncPgConnection {
     let mut system = connection(&db.url).await;
     execute(&mut system, "SET ROLE bedplate_system").await;

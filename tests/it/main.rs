@@ -31,6 +31,7 @@ mod form_publish;
 mod form_races;
 mod form_submission_lists;
 mod form_submissions;
+mod form_tiers;
 mod forms;
 mod forms_fuzz;
 mod forms_suite;

@@ -1,9 +1,10 @@
--- Two ways to the same verdict. The compiled functions of a version are ten times as quick, but each backend that
--- calls them keeps their plans until its connection closes: 120 bytes for each byte of their text, a megabyte for a
--- form of forty fields (measured). So a backend interprets a version until it has met it 20 times, which is about
--- what planning the functions costs, and calls them from then on, as long as all that it calls so comes to less than
--- bedplate.forms_memory (megabytes, 32 where nobody set it). How often it met what it remembers in settings of its
--- session: they end with the backend, as the plans do.
+-- Two ways to the same verdict. The compiled functions of a version are seven to twelve times as quick
+-- (benches/forms), but each backend that calls them keeps their plans until its connection closes: 180 bytes for each
+-- byte of their text, over a megabyte for a form of forty fields (the test
+-- form_tiers::the_memory_of_a_backend_stays_below_the_cap). So a backend interprets a version until it has met it 20
+-- times, which is about what planning the functions costs, and calls them from then on, as long as all that it calls
+-- so comes to less than bedplate.forms_memory (megabytes, 32 where nobody set it). How often it met what it remembers
+-- in settings of its session: they end with the backend, as the plans do.
 --
 -- A compiled function runs text of a tenant as a role that may do nothing; what every function can still do is to
 -- set a setting. That of the tenant is looked at again behind it.
@@ -20,7 +21,7 @@ DECLARE
     valid boolean;
     violations jsonb;
 BEGIN
-    SELECT d.validator, d.compiled_bytes::bigint * 120 AS memory INTO STRICT form
+    SELECT d.validator, d.compiled_bytes::bigint * 180 AS memory INTO STRICT form
       FROM public.form_definitions AS d
      WHERE d.tenant_id = validate_form_data.tenant_id AND d.id = validate_form_data.definition_id;
     met := current_setting('bedplate_forms.' || form.validator, true);

@@ -36,8 +36,8 @@ impl Edge {
         let ids = 0..program.nodes.len();
         let mut definitions: Map<_, _> = ids.map(|id| (format!("n{id}"), schema(program, id))).collect();
         for (id, node) in program.nodes.iter().enumerate() {
-            for (keyword, pattern) in in_parts(node) {
-                definitions.insert(format!("n{id}.{keyword}"), all_parts(pattern));
+            for (keyword, part) in in_parts(node) {
+                definitions.insert(format!("n{id}.{keyword}"), part);
             }
         }
         let root = json!({"$ref": "#/$defs/n0", "$defs": definitions});
@@ -52,7 +52,7 @@ impl Edge {
         let said = nodes.map(|(id, node)| {
             let keywords = definitions_of(&root, id).map(|keyword| (keyword.clone(), node.message(&keyword)));
             let mut messages: BTreeMap<_, _> = keywords.collect();
-            for keyword in ["false", "pattern", "format", "contains"] {
+            for keyword in ["false", "pattern", "format", "multipleOf", "contains"] {
                 messages.insert(keyword.to_owned(), node.message(keyword));
             }
             (id, Said { place: node.place.clone(), messages })
@@ -149,11 +149,15 @@ fn definitions_of(root: &Value, id: NodeId) -> impl Iterator<Item = String> {
     keywords.unwrap_or_default().into_iter()
 }
 
-/// The patterns of a node that are no plain `pattern`, by their keywords.
-fn in_parts(node: &Node) -> impl Iterator<Item = (&'static str, &Pattern)> {
+/// Keywords of a node that are definitions of their own, by their names: patterns that are several expressions, and
+/// `multipleOf`, for the crate does not say how it came to a keyword that is ours.
+fn in_parts(node: &Node) -> impl Iterator<Item = (&'static str, Value)> {
     let pattern = node.strings.pattern.iter().filter(|pattern| pattern.single().is_none());
-    let format = node.strings.format.iter().map(|(_, pattern)| ("format", pattern));
-    pattern.map(|pattern| ("pattern", pattern)).chain(format)
+    let pattern = pattern.map(|pattern| ("pattern", all_parts(pattern)));
+    let format = node.strings.format.iter().map(|(_, pattern)| ("format", all_parts(pattern)));
+    let divisor = node.numbers.multiple_of.iter();
+    let multiple = divisor.map(|divisor| ("multipleOf", json!({"anyOf": [{"multipleOf": divisor}]})));
+    pattern.chain(format).chain(multiple)
 }
 
 fn all_parts(pattern: &Pattern) -> Value {
@@ -198,7 +202,6 @@ fn schema(program: &Program, id: NodeId) -> Value {
     put("maximum", number(&numbers.maximum).as_ref().map(as_stored));
     put("exclusiveMinimum", number(&numbers.exclusive_minimum).as_ref().map(as_stored));
     put("exclusiveMaximum", number(&numbers.exclusive_maximum).as_ref().map(as_stored));
-    put("multipleOf", number(&numbers.multiple_of));
     put("minLength", strings.min_length.map(Value::from));
     put("maxLength", strings.max_length.map(Value::from));
     put("pattern", strings.pattern.as_ref().and_then(Pattern::single).map(Value::from));

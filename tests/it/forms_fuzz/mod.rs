@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::support::{TestDatabase, db};
 use generate::Generator;
 
-const DOCUMENTS: usize = 100;
+const DOCUMENTS: usize = 50;
 
 #[rstest]
 #[tokio::test]

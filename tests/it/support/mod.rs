@@ -60,3 +60,10 @@ pub async fn waits_for_lock(db: &TestDatabase, name: &str) {
     );
     until(&mut connection(db.config().url()).await, &waiting).await;
 }
+
+/// A connection that sees one tenant, as a client has it that writes SQL.
+pub async fn as_app(db: &TestDatabase, home: &Home) -> AsyncPgConnection {
+    let mut app = connection(db.config().url()).await;
+    execute(&mut app, &format!("SET ROLE bedplate_app; SET app.tenant_id = '{}'", home.tenant)).await;
+    app
+}
