@@ -1,12 +1,15 @@
 //! Two tiers, the functions of a form and the interpreter: chosen by use, for each backend, with the same verdict.
 
+use std::collections::BTreeMap;
+
+use bedplate::forms::{CompileOptions, JsonSchema};
 use bedplate::models::NewFormDefinition;
 use bedplate::sql::quote_literal;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Home, TestDatabase, as_app, connection, db, execute, home, number, texts};
+use crate::support::{Home, TestDatabase, as_app, connection, db, draft_form, execute, home, number, texts};
 
 /// The form, its id and the name of its function.
 async fn published(db: &TestDatabase, home: &Home, name: &str, definition: &Value) -> (String, String) {
@@ -64,10 +67,16 @@ async fn a_backend_compiles_what_it_meets_often(#[future(awt)] db: TestDatabase)
 #[tokio::test]
 async fn a_difference_between_the_tiers_lets_nothing_through(#[future(awt)] db: TestDatabase) {
     let home = home(&db).await;
-    let (form, _) = published(&db, &home, "tea", &tea()).await;
     let mut app = as_app(&db, &home).await;
-    execute(&mut app, &format!("SELECT drop_form_validator('{}', '{form}')", home.tenant)).await;
+    let schema = JsonSchema::compile(&tea(), &BTreeMap::new(), CompileOptions::default()).unwrap();
+    let draft = draft_form(&db, &home, "tea", &[]).await;
+    let form = draft.id.to_string();
     execute(&mut app, &format!("SELECT create_form_validator('{form}', ARRAY['BEGIN RETURN false; END'])")).await;
+    let program = quote_literal(&schema.program().to_string());
+    let publish = format!(
+        "UPDATE form_definitions SET status = 'active', published_at = now(), compiled_bytes = 1, program = {program}"
+    );
+    execute(&mut app, &publish).await;
     let good = json!({"kind": "green", "cups": 2});
     for _ in 1..=20 {
         assert_eq!(judge(&mut app, &home, &form, &good).await, "valid");

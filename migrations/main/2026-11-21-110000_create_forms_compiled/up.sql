@@ -36,6 +36,7 @@ CREATE FUNCTION create_form_validator(definition_id uuid, bodies text[]) RETURNS
     SET search_path = pg_catalog, pg_temp SET check_function_bodies = on
     AS $$
 DECLARE
+    -- Not by require_tenant(), which the role may not call either.
     tenant uuid := nullif(current_setting('app.tenant_id', true), '');
     validator text := public.form_validator(tenant, definition_id);
     name text;
@@ -58,29 +59,26 @@ COMMENT ON FUNCTION create_form_validator(uuid, text[]) IS
 REVOKE EXECUTE ON FUNCTION create_form_validator(uuid, text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION create_form_validator(uuid, text[]) TO bedplate_app;
 
-CREATE FUNCTION drop_form_validator(tenant_id uuid, definition_id uuid) RETURNS void
+-- A trigger, so that nobody can call it: which functions go is told by the row that went.
+CREATE FUNCTION drop_form_validator() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
-    validator text := public.form_validator(tenant_id, definition_id);
     function regprocedure;
 BEGIN
-    IF tenant_id <> nullif(current_setting('app.tenant_id', true), '')::uuid THEN
-        RAISE EXCEPTION 'permission denied: the form is another tenant''s' USING ERRCODE = 'insufficient_privilege';
-    END IF;
     FOR function IN
         SELECT oid::regprocedure FROM pg_proc
-         WHERE pronamespace = 'forms_compiled'::regnamespace AND starts_with(proname, validator)
+         WHERE pronamespace = 'forms_compiled'::regnamespace AND starts_with(proname, OLD.validator)
     LOOP
         EXECUTE format('DROP FUNCTION %s', function);
     END LOOP;
+    RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION drop_form_validator(uuid, uuid) IS
-    'Takes away what create_form_validator() made; nothing where it made nothing.';
-REVOKE EXECUTE ON FUNCTION drop_form_validator(uuid, uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION drop_form_validator(uuid, uuid) TO bedplate_app, bedplate_system;
+COMMENT ON FUNCTION drop_form_validator() IS
+    'Trigger: takes away what create_form_validator() made for a version; nothing where it made nothing.';
+REVOKE EXECUTE ON FUNCTION drop_form_validator() FROM PUBLIC;
 
 -- As give_to_definer() does it: membership and CREATE are taken for as long as it takes.
 DO $owner$
@@ -97,10 +95,10 @@ BEGIN
     END IF;
     GRANT CREATE ON SCHEMA public TO bedplate_forms;
     ALTER FUNCTION create_form_validator(uuid, text[]) OWNER TO bedplate_forms;
-    ALTER FUNCTION drop_form_validator(uuid, uuid) OWNER TO bedplate_forms;
+    ALTER FUNCTION drop_form_validator() OWNER TO bedplate_forms;
     REVOKE CREATE ON SCHEMA public FROM bedplate_forms;
-    -- The cascade from a tenant runs as the owner of the tables.
-    EXECUTE format('GRANT EXECUTE ON FUNCTION drop_form_validator(uuid, uuid) TO %I', current_user);
+    -- For the trigger of a table that is made later.
+    EXECUTE format('GRANT EXECUTE ON FUNCTION drop_form_validator() TO %I', current_user);
     IF lacks_membership THEN
         REVOKE bedplate_forms FROM CURRENT_USER;
     END IF;

@@ -127,19 +127,8 @@ REVOKE EXECUTE ON FUNCTION keep_published_form() FROM PUBLIC;
 CREATE TRIGGER keep_published_form BEFORE DELETE ON form_definitions
     FOR EACH ROW WHEN (OLD.status <> 'draft') EXECUTE FUNCTION keep_published_form();
 
-CREATE FUNCTION drop_validator_of_form() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-    AS $$
-BEGIN
-    PERFORM public.drop_form_validator(OLD.tenant_id, OLD.id);
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION drop_validator_of_form() IS 'Trigger: the compiled functions of a version go with it.';
-REVOKE EXECUTE ON FUNCTION drop_validator_of_form() FROM PUBLIC;
-CREATE TRIGGER drop_validator_of_form AFTER DELETE ON form_definitions
-    FOR EACH ROW WHEN (OLD.status <> 'draft') EXECUTE FUNCTION drop_validator_of_form();
+CREATE TRIGGER drop_form_validator AFTER DELETE ON form_definitions
+    FOR EACH ROW WHEN (OLD.status <> 'draft') EXECUTE FUNCTION drop_form_validator();
 
 ALTER TABLE form_definitions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE form_definitions FORCE ROW LEVEL SECURITY;

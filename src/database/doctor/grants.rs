@@ -80,13 +80,15 @@ pub(super) const CHECKS: &[Check] = &[
         name: "definer-of-another-owner",
         why: "under FORCE its owner loses the index or sees nothing; bedplate_definer is there for it",
         sql: "SELECT name::text AS object, format('SELECT give_to_definer(%L);', name) AS fix
-                FROM functions WHERE prosecdef AND proowner <> 'bedplate_definer'::regrole ORDER BY 1",
+                FROM functions WHERE prosecdef AND proowner <> 'bedplate_definer'::regrole \
+                 AND proowner IS DISTINCT FROM to_regrole('bedplate_forms') ORDER BY 1",
     },
     Check {
         name: "definer-without-tenant",
         why: "it steps over the policies and answers for every tenant",
         sql: "SELECT name::text AS object, '-- let it start with: DECLARE tenant uuid := public.require_tenant(); and use it' AS fix
                 FROM functions WHERE prosecdef AND prorettype <> 'trigger'::regtype AND prosrc !~ 'public\\.require_tenant\\(\\)'
+                 AND proowner IS DISTINCT FROM to_regrole('bedplate_forms') -- which may read nothing
                ORDER BY 1",
     },
 ];
