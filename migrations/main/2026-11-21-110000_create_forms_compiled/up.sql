@@ -36,7 +36,7 @@ CREATE FUNCTION create_form_validator(definition_id uuid, bodies text[]) RETURNS
     SET search_path = pg_catalog, pg_temp SET check_function_bodies = on
     AS $$
 DECLARE
-    -- Not by require_tenant(), which the role may not call either.
+    -- Not by the function that others begin with: the role may call nothing.
     tenant uuid := nullif(current_setting('app.tenant_id', true), '');
     validator text := public.form_validator(tenant, definition_id);
     name text;
