@@ -16,7 +16,7 @@
 //! | schemas, references followed | 10,000 that differ, 50,000 in all, 150 inside of one another |
 //! | values of an `enum` | 10,000 |
 //! | patterns | 200, of 1,000 characters each |
-//! | functions | 2 MB |
+//! | what is compiled | 2 MB of functions, 4 MB for the interpreter |
 //! | numbers | 64 bits, or decimals that are a 64-bit float |
 //! | data | 100 levels, where the schema goes as deep as the data |
 //!
@@ -83,6 +83,8 @@ impl Refusal {
 
 /// How much a node may come to that is written out wherever it is applied.
 const SMALL: usize = 8;
+/// The most bytes of a program.
+const MAX_PROGRAM: usize = 4 << 20;
 /// How deep what is written out may stand inside of itself.
 const MAX_NESTING: usize = 30;
 
@@ -147,6 +149,9 @@ impl JsonSchema {
         let shared = shared(&program, &shape);
         let interpreted = interpreted::program(&program, &shared);
         let whole = |reason: String| one(Refusal::new(String::new(), reason));
+        if interpreted.to_string().len() > MAX_PROGRAM {
+            return Err(whole(format!("comes to more than {} MB, references followed", MAX_PROGRAM >> 20)));
+        }
         let edge = edge::Edge::new(&program).map_err(whole)?;
         Ok(Self(Arc::new(Parts { program, shape, shared, interpreted, edge })))
     }

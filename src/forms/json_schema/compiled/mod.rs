@@ -5,11 +5,12 @@
 //! whatever the data, for each operator stands behind the type that it needs.
 //!
 //! What costs time in PL/pgSQL is the number of statements, and more than ten times that a query inside of an
-//! expression: so all that can be said of a value without a loop is one expression (`tests`), and the rest is loops
+//! expression: so all that can be said of a value without a loop is one expression (`conditions`), and the rest is loops
 //! over indexes (`statements`). A schema that is applied at several places, or that leads back to itself, is a function.
 
+mod conditions;
 mod statements;
-mod tests;
+mod unevaluated;
 
 use crate::sql::quote_literal;
 

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use crate::sql::quote_literal;
 
-use super::super::program::{Contains, Evaluated, Node, NodeId, When};
-use super::tests::between;
-use super::{Compiler, Operand, matches, texts};
+use super::super::program::{Contains, Node, NodeId};
+use super::conditions::between;
+use super::{Compiler, Operand, matches};
 
 /// What a violation does in a function.
 pub(super) const RETURN: &str = "RETURN false;";
@@ -43,22 +43,22 @@ impl<'c> Writer<'c> {
         (declarations, self.out)
     }
 
-    fn line(&mut self, line: &str) {
+    pub(super) fn line(&mut self, line: &str) {
         self.out.push_str(line);
         self.out.push('\n');
     }
 
     /// Runs with a depth of its own, by whose number its variables are named.
-    fn deeper(&mut self, write: impl FnOnce(&mut Self, usize)) {
+    pub(super) fn deeper(&mut self, write: impl FnOnce(&mut Self, usize)) {
         self.depth += 1;
         self.deepest = self.deepest.max(self.depth);
         write(self, self.depth);
         self.depth -= 1;
     }
 
-    fn demand(&mut self, tests: &[String], fail: &str) {
-        if !tests.is_empty() {
-            self.line(&format!("IF ({}) IS NOT TRUE THEN {fail} END IF;", tests.join(" AND ")));
+    pub(super) fn demand(&mut self, conditions: &[String], fail: &str) {
+        if !conditions.is_empty() {
+            self.line(&format!("IF ({}) IS NOT TRUE THEN {fail} END IF;", conditions.join(" AND ")));
         }
     }
 
@@ -75,8 +75,8 @@ impl<'c> Writer<'c> {
         let compiler = self.compiler;
         let node = &compiler.program.nodes[id];
         let value = Operand::variable(variable);
-        let (tests, complete) = compiler.tests(id, &value, true);
-        self.demand(&tests, fail);
+        let (conditions, complete) = compiler.conditions(id, &value, true);
+        self.demand(&conditions, fail);
         if complete {
             return;
         }
@@ -95,7 +95,7 @@ impl<'c> Writer<'c> {
         self.unevaluated_items(node, variable, fail);
     }
 
-    fn is_trivial(&self, id: NodeId) -> bool {
+    pub(super) fn is_trivial(&self, id: NodeId) -> bool {
         self.compiler.program.nodes[id].is_trivial()
     }
 
@@ -208,7 +208,7 @@ impl<'c> Writer<'c> {
         self.line("END IF;");
     }
 
-    fn each_item(&mut self, variable: &str, from: &str, write: impl FnOnce(&mut Self, &str, usize)) {
+    pub(super) fn each_item(&mut self, variable: &str, from: &str, write: impl FnOnce(&mut Self, &str, usize)) {
         self.deeper(|writer, depth| {
             let index = format!("i{depth}_");
             writer.line(&format!("FOR {index} IN {from}..jsonb_array_length({variable}) - 1 LOOP"));
@@ -217,7 +217,7 @@ impl<'c> Writer<'c> {
         });
     }
 
-    fn item(&mut self, id: NodeId, variable: &str, index: &str, depth: usize, fail: &str) {
+    pub(super) fn item(&mut self, id: NodeId, variable: &str, index: &str, depth: usize, fail: &str) {
         let compiler = self.compiler;
         if compiler.is_plain(id)
             && let Some(test) = compiler.whole(id, &Operand::item(variable, index), true)
@@ -263,7 +263,7 @@ impl<'c> Writer<'c> {
     }
 
     /// Whether a variable is valid for a node, as an expression for what is written then.
-    fn verdict(&mut self, id: NodeId, variable: &str, write: impl FnOnce(&mut Self, &str)) {
+    pub(super) fn verdict(&mut self, id: NodeId, variable: &str, write: impl FnOnce(&mut Self, &str)) {
         let compiler = self.compiler;
         if let Some(function) = compiler.function(id) {
             return write(self, &format!("{function}({variable})"));
@@ -317,104 +317,5 @@ impl<'c> Writer<'c> {
                 writer.line("END IF;");
             });
         }
-    }
-
-    fn unevaluated_properties(&mut self, node: &Node, variable: &str, fail: &str) {
-        let Some((id, evaluated)) = &node.objects.unevaluated else { return };
-        if evaluated.all || self.is_trivial(*id) {
-            return;
-        }
-        self.deeper(|writer, depth| {
-            let (key, value, names) = (format!("k{depth}_"), format!("x{depth}_"), format!("e{depth}_"));
-            writer.line(&format!("IF jsonb_typeof({variable}) = 'object' THEN"));
-            writer.line(&format!("{names} := '{{}}';"));
-            writer.evaluated_properties(evaluated, variable, &names);
-            writer.line(&format!("FOR {key}, {value} IN SELECT key, value FROM jsonb_each({variable} - {names}) LOOP"));
-            writer.apply(*id, &value, fail);
-            writer.line("END LOOP;");
-            writer.line("END IF;");
-        });
-    }
-
-    /// Adds the names that are evaluated.
-    fn evaluated_properties(&mut self, evaluated: &Evaluated, variable: &str, names: &str) {
-        if evaluated.all {
-            return self.line(&format!("{names} := ARRAY(SELECT jsonb_object_keys({variable}));"));
-        }
-        if !evaluated.names.is_empty() {
-            self.line(&format!("{names} := {names} || {};", texts(evaluated.names.iter().map(String::as_str))));
-        }
-        for regex in &evaluated.patterns {
-            let matching = matches("name", regex);
-            self.line(&format!(
-                "{names} := {names} || ARRAY(SELECT name FROM jsonb_object_keys({variable}) AS name WHERE {matching});"
-            ));
-        }
-        self.branches(evaluated, variable, |writer, evaluated| writer.evaluated_properties(evaluated, variable, names));
-    }
-
-    fn branches(&mut self, evaluated: &Evaluated, variable: &str, collect: impl Fn(&mut Self, &Evaluated)) {
-        for branch in &evaluated.branches {
-            let both = |writer: &mut Self, valid: &str| {
-                writer.line(&format!("IF {valid} THEN"));
-                collect(writer, &branch.then);
-                if !branch.otherwise.is_empty() {
-                    writer.line("ELSE");
-                    collect(writer, &branch.otherwise);
-                }
-                writer.line("END IF;");
-            };
-            match &branch.when {
-                When::Valid(id) => self.verdict(*id, variable, both),
-                When::Has(name) => {
-                    let name = quote_literal(name);
-                    let has = format!(
-                        "(CASE jsonb_typeof({variable}) WHEN 'object' THEN {variable} ? {name} ELSE false END)"
-                    );
-                    both(self, &has);
-                }
-            }
-        }
-    }
-
-    fn unevaluated_items(&mut self, node: &Node, variable: &str, fail: &str) {
-        let Some((id, evaluated)) = &node.arrays.unevaluated else { return };
-        if evaluated.all || self.is_trivial(*id) {
-            return;
-        }
-        self.deeper(|writer, depth| {
-            let (first, indexes) = (format!("c{depth}_"), format!("s{depth}_"));
-            writer.line(&format!("IF jsonb_typeof({variable}) = 'array' THEN"));
-            writer.line(&format!("{first} := 0; {indexes} := '{{}}';"));
-            writer.evaluated_items(evaluated, variable, &first, &indexes);
-            writer.each_item(variable, &format!("{first}::int"), |writer, index, depth| {
-                writer.line(&format!("IF NOT {index} = ANY({indexes}) THEN"));
-                writer.item(*id, variable, index, depth, fail);
-                writer.line("END IF;");
-            });
-            writer.line("END IF;");
-        });
-    }
-
-    /// Moves on behind the first items that are evaluated, and adds the indexes of others.
-    fn evaluated_items(&mut self, evaluated: &Evaluated, variable: &str, first: &str, indexes: &str) {
-        if evaluated.all {
-            return self.line(&format!("{first} := jsonb_array_length({variable});"));
-        }
-        if evaluated.prefix > 0 {
-            self.line(&format!("{first} := greatest({first}, {});", evaluated.prefix));
-        }
-        for id in &evaluated.contains {
-            self.each_item(variable, "0", |writer, index, depth| {
-                let inner = format!("x{depth}_");
-                writer.line(&format!("{inner} := {variable} -> {index};"));
-                writer.verdict(*id, &inner, |writer, valid| {
-                    writer.line(&format!("IF {valid} THEN {indexes} := {indexes} || {index}; END IF;"));
-                });
-            });
-        }
-        self.branches(evaluated, variable, |writer, evaluated| {
-            writer.evaluated_items(evaluated, variable, first, indexes);
-        });
     }
 }

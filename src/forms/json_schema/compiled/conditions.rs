@@ -31,8 +31,8 @@ impl Compiler<'_> {
         if self.function(id).is_some() || self.shape.cost[id] > MANY_SCHEMAS {
             return None;
         }
-        let (tests, complete) = self.tests(id, value, present);
-        complete.then(|| if tests.is_empty() { "true".to_owned() } else { tests.join(" AND ") })
+        let (conditions, complete) = self.conditions(id, value, present);
+        complete.then(|| if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") })
     }
 
     /// Whether a node is small enough to be asked of an expression instead of a variable.
@@ -52,7 +52,7 @@ impl Compiler<'_> {
     }
 
     /// What can be said at once, and whether that is all.
-    pub(super) fn tests(&self, id: NodeId, value: &Operand, present: bool) -> (Vec<String>, bool) {
+    pub(super) fn conditions(&self, id: NodeId, value: &Operand, present: bool) -> (Vec<String>, bool) {
         let node = &self.program.nodes[id];
         if node.never {
             return (vec![if present { "false".to_owned() } else { format!("{} IS NULL", value.json) }], true);
@@ -68,8 +68,8 @@ impl Compiler<'_> {
             && node.objects.unevaluated.is_none()
             && !self.loops_over_properties(node)
             && node.objects.properties.iter().all(|(_, child)| self.is_plain(*child));
-        let mut tests = Vec::new();
-        tests.extend(self.by_type(node, value).sql(value, present));
+        let mut conditions = Vec::new();
+        conditions.extend(self.by_type(node, value).sql(value, present));
         let mut more = Vec::new();
         let values = node.choices.iter().filter(|values| !all_strings(values));
         for values in values {
@@ -85,36 +85,36 @@ impl Compiler<'_> {
         }
         for child in node.references.iter().chain(&node.all_of) {
             match self.whole(*child, value, true) {
-                Some(test) if test == "true" => {}
-                Some(test) => more.push(test),
+                Some(condition) if condition == "true" => {}
+                Some(condition) => more.push(condition),
                 None => complete = false,
             }
         }
         match self.in_place(node, value) {
-            Some(tests) => more.extend(tests),
+            Some(conditions) => more.extend(conditions),
             None => complete = false,
         }
         if !more.is_empty() {
             let more = more.join(" AND ");
-            tests.push(if present { more } else { format!("({} IS NULL OR {more})", value.json) });
+            conditions.push(if present { more } else { format!("({} IS NULL OR {more})", value.json) });
         }
-        (tests, complete)
+        (conditions, complete)
     }
 
     /// `anyOf`, `oneOf`, `not` and `if`, where all of them can be said at once.
     pub(super) fn in_place(&self, node: &Node, value: &Operand) -> Option<Vec<String>> {
-        let mut tests = Vec::new();
+        let mut conditions = Vec::new();
         let each = |ids: &[NodeId]| ids.iter().map(|id| self.whole(*id, value, true)).collect::<Option<Vec<_>>>();
         if let Some(ids) = &node.any_of {
-            let any: Vec<_> = each(ids)?.into_iter().map(|test| format!("({test})")).collect();
-            tests.push(format!("({})", any.join(" OR ")));
+            let any: Vec<_> = each(ids)?.into_iter().map(|condition| format!("({condition})")).collect();
+            conditions.push(format!("({})", any.join(" OR ")));
         }
         if let Some(ids) = &node.one_of {
-            let sum: Vec<_> = each(ids)?.into_iter().map(|test| format!("({test})::int")).collect();
-            tests.push(format!("{} = 1", sum.join(" + ")));
+            let sum: Vec<_> = each(ids)?.into_iter().map(|condition| format!("({condition})::int")).collect();
+            conditions.push(format!("{} = 1", sum.join(" + ")));
         }
         if let Some(id) = node.not {
-            tests.push(format!("NOT ({})", self.whole(id, value, true)?));
+            conditions.push(format!("NOT ({})", self.whole(id, value, true)?));
         }
         if let Some(condition) =
             node.condition.as_ref().filter(|condition| condition.then.is_some() || condition.otherwise.is_some())
@@ -128,9 +128,9 @@ impl Compiler<'_> {
                 branch(condition.then)?,
                 branch(condition.otherwise)?
             );
-            tests.push(case);
+            conditions.push(case);
         }
-        Some(tests)
+        Some(conditions)
     }
 
     /// Whether each property has to be looked at, whatever its name.
@@ -160,13 +160,13 @@ impl Compiler<'_> {
         if let Some(constant) = node.constant.as_ref().and_then(Value::as_str) {
             by.only_strings(format!("{} = {}", value.text, quote_literal(constant)));
         }
-        if let Some(tests) = range(node, &value.json) {
-            by.range = Some(tests);
+        if let Some(conditions) = range(node, &value.json) {
+            by.range = Some(conditions);
         } else {
             by.extend("number", numbers(&node.numbers, &value.json));
         }
-        for test in strings(&node.strings, &value.text) {
-            by.add("string", test);
+        for condition in strings(&node.strings, &value.text) {
+            by.add("string", condition);
         }
         let length = format!("jsonb_array_length({})", value.json);
         by.extend("array", between(&length, node.arrays.min_items, node.arrays.max_items));
@@ -194,8 +194,8 @@ impl Compiler<'_> {
         }
         for (name, child) in objects.properties.iter().filter(|(_, child)| self.is_plain(*child)) {
             let present = objects.required.contains(name);
-            let (tests, _) = self.tests(*child, &Operand::property(object, name), present);
-            by.extend("object", tests);
+            let (conditions, _) = self.conditions(*child, &Operand::property(object, name), present);
+            by.extend("object", conditions);
         }
     }
 }
@@ -222,21 +222,21 @@ impl ByType {
         by
     }
 
-    fn add(&mut self, kind: &str, test: String) {
+    fn add(&mut self, kind: &str, condition: String) {
         let found = self.kinds.iter_mut().find(|(name, _)| *name == kind);
-        if let Some((_, Some(tests))) = found {
-            tests.push(test);
+        if let Some((_, Some(conditions))) = found {
+            conditions.push(condition);
         }
     }
 
-    fn extend(&mut self, kind: &str, tests: impl IntoIterator<Item = String>) {
-        tests.into_iter().for_each(|test| self.add(kind, test));
+    fn extend(&mut self, kind: &str, conditions: impl IntoIterator<Item = String>) {
+        conditions.into_iter().for_each(|condition| self.add(kind, condition));
     }
 
-    fn only_strings(&mut self, test: String) {
+    fn only_strings(&mut self, condition: String) {
         self.narrowed = true;
-        self.kinds.iter_mut().filter(|(name, _)| *name != "string").for_each(|(_, tests)| *tests = None);
-        self.add("string", test);
+        self.kinds.iter_mut().filter(|(name, _)| *name != "string").for_each(|(_, conditions)| *conditions = None);
+        self.add("string", condition);
     }
 
     fn sql(self, value: &Operand, present: bool) -> Option<String> {
@@ -251,13 +251,13 @@ impl ByType {
             return Some(format!("CASE WHEN {within} THEN {then} ELSE {otherwise} END"));
         }
         let mut whens = String::new();
-        for (kind, tests) in self.kinds {
-            let Some(tests) = tests else { continue };
-            if tests.is_empty() && !self.narrowed {
+        for (kind, conditions) in self.kinds {
+            let Some(conditions) = conditions else { continue };
+            if conditions.is_empty() && !self.narrowed {
                 continue;
             }
-            let tests = if tests.is_empty() { "true".to_owned() } else { tests.join(" AND ") };
-            let _ = write!(whens, " WHEN '{kind}' THEN {tests}");
+            let conditions = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+            let _ = write!(whens, " WHEN '{kind}' THEN {conditions}");
         }
         match (whens.is_empty(), self.narrowed) {
             (true, false) => None,
@@ -279,10 +279,11 @@ fn numbers(numbers: &Numbers, json: &str) -> Vec<String> {
         ("<", &numbers.exclusive_maximum),
     ];
     let limits = limits.into_iter().filter_map(|(operator, limit)| Some((operator, limit.as_ref()?)));
-    let mut tests: Vec<_> =
+    let mut conditions: Vec<_> =
         limits.map(|(operator, limit)| format!("{json}::numeric {operator} '{limit}'::numeric")).collect();
-    tests.extend(numbers.multiple_of.as_ref().map(|divisor| format!("{json}::numeric % '{divisor}'::numeric = 0")));
-    tests
+    conditions
+        .extend(numbers.multiple_of.as_ref().map(|divisor| format!("{json}::numeric % '{divisor}'::numeric = 0")));
+    conditions
 }
 
 /// A number between two limits, of a node that takes numbers alone: what is between two numbers in the order of jsonb
@@ -295,13 +296,13 @@ fn range(node: &Node, value: &str) -> Option<(String, String)> {
         [Type::Number] | [Type::Integer, Type::Number] => false,
         _ => return None,
     };
-    let test = |operator: &str, limit: &Option<Number>| {
+    let condition = |operator: &str, limit: &Option<Number>| {
         limit.as_ref().map(|limit| format!("{value} {operator} '{limit}'::jsonb"))
     };
     let from: Vec<_> =
-        [test(">=", &numbers.minimum), test(">", &numbers.exclusive_minimum)].into_iter().flatten().collect();
+        [condition(">=", &numbers.minimum), condition(">", &numbers.exclusive_minimum)].into_iter().flatten().collect();
     let to: Vec<_> =
-        [test("<=", &numbers.maximum), test("<", &numbers.exclusive_maximum)].into_iter().flatten().collect();
+        [condition("<=", &numbers.maximum), condition("<", &numbers.exclusive_maximum)].into_iter().flatten().collect();
     if from.is_empty() || to.is_empty() || node.choices.is_some() || node.constant.is_some() {
         return None;
     }
@@ -312,16 +313,16 @@ fn range(node: &Node, value: &str) -> Option<(String, String)> {
 }
 
 fn strings(strings: &Strings, text: &str) -> Vec<String> {
-    let mut tests: Vec<_> =
+    let mut conditions: Vec<_> =
         between(&format!("length({text})"), strings.min_length, strings.max_length).into_iter().collect();
-    tests.extend(strings.pattern.iter().map(|found| pattern(found, text)));
-    tests.extend(strings.format.iter().map(|(_, found)| pattern(found, text)));
-    tests
+    conditions.extend(strings.pattern.iter().map(|found| pattern(found, text)));
+    conditions.extend(strings.format.iter().map(|(_, found)| pattern(found, text)));
+    conditions
 }
 
 fn pattern(pattern: &Pattern, text: &str) -> String {
     let parts = pattern.parts.iter().map(|part| {
-        let test = match &part.bounded {
+        let condition = match &part.bounded {
             Some(bounded) => format!(
                 "(length({text}) BETWEEN {} AND {} AND {})",
                 bounded.min,
@@ -330,7 +331,7 @@ fn pattern(pattern: &Pattern, text: &str) -> String {
             ),
             None => matches(text, &part.regex),
         };
-        if part.negated { format!("NOT ({test})") } else { test }
+        if part.negated { format!("NOT ({condition})") } else { condition }
     });
     parts.collect::<Vec<_>>().join(" AND ")
 }
