@@ -29,3 +29,13 @@ async fn no_verdict_on_the_official_suite_is_wrong(#[future(awt)] db: TestDataba
         assert!(all > 500 && score.right * 100 >= all * 99, "{validator}: {score:?} {:#?}", report.refused);
     }
 }
+
+#[rstest]
+#[tokio::test]
+async fn no_verdict_on_the_projects_own_cases_is_wrong(#[future(awt)] db: TestDatabase) {
+    let report = suite::run(&db, Path::new("tests/json-schema/cases"), None, |_| {}).await.unwrap();
+    assert_eq!(report.wrong, Vec::<String>::new());
+    assert_eq!(report.refused, Vec::<String>::new());
+    assert_eq!(report.scores.len(), 3);
+    assert!(report.scores.values().all(|score| score.right > 500), "{:?}", report.scores);
+}
