@@ -51,10 +51,15 @@ async fn all_validators_agree(#[future(awt)] db: TestDatabase) {
             assert_eq!(trial.compiled, trial.interpreted.is_empty(), "compiled and interpreted: {}", told());
             assert_eq!(trial.compiled, trial.rust.is_empty(), "compiled and rust: {}", told());
             assert_eq!(trial.interpreted, trial.rust, "lists: {}", told());
-            if let Some(original) = &original {
+            // The crate's `.` takes a carriage return for any character; that of ECMA-262 does not.
+            let comparable = original.as_ref().filter(|_| !document.to_string().contains("\\r"));
+            if let Some(original) = comparable {
                 assert_eq!(trial.compiled, original.is_valid(document), "compiled and the schema itself: {}", told());
             }
             done += 1;
+            if done % 100_000 == 0 {
+                println!("{done} pairs");
+            }
             valid += u64::from(trial.compiled);
         }
     }
