@@ -37,8 +37,8 @@ DECLARE
     size int;
     hits int;
     first int;
-    taken int[];
-    names text[];
+    taken boolean[];
+    names jsonb;
     other boolean;
     wrong jsonb[];
     -- NULL: nothing is wrong.
@@ -278,7 +278,7 @@ BEGIN
     child := rules -> 'unevaluatedProperties';
     IF child IS NOT NULL THEN
         names := json_schema.evaluated_names(rules -> 'evaluated', shared, data);
-        FOR name, item IN SELECT e.key, e.value FROM jsonb_each(data - names) AS e LOOP
+        FOR name, item IN SELECT e.key, e.value FROM jsonb_each(data) AS e WHERE NOT names ? e.key LOOP
             IF json_schema.interpret(child, shared, item, '') IS NOT NULL THEN
                 found := array_append(found,
                     json_schema.violation(node, json_schema.inside(at, name), 'unevaluatedProperties'));
@@ -287,9 +287,9 @@ BEGIN
     END IF;
     child := rules -> 'unevaluatedItems';
     IF child IS NOT NULL THEN
-        taken := json_schema.evaluated_items(rules -> 'evaluated', shared, data);
+        taken := json_schema.evaluated_items(rules -> 'evaluated', shared, data, array_fill(false, ARRAY[size]));
         FOR i IN 0..size - 1 LOOP
-            IF i <> ALL (taken) AND json_schema.interpret(child, shared, data -> i, '') IS NOT NULL THEN
+            IF NOT taken[i + 1] AND json_schema.interpret(child, shared, data -> i, '') IS NOT NULL THEN
                 RETURN ARRAY[json_schema.violation(node, at, 'unevaluatedItems')];
             END IF;
         END LOOP;
@@ -322,20 +322,22 @@ END
 $$;
 COMMENT ON FUNCTION json_schema.matches(text, jsonb) IS 'Whether a text matches all parts of a pattern.';
 
-CREATE FUNCTION json_schema.evaluated_names(evaluated jsonb, shared jsonb, data jsonb) RETURNS text[]
+CREATE FUNCTION json_schema.evaluated_names(evaluated jsonb, shared jsonb, data jsonb) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     AS $$
 DECLARE
     branch jsonb;
-    names text[];
+    names jsonb;
 BEGIN
     IF evaluated -> 'all' = 'true' THEN
-        RETURN ARRAY(SELECT jsonb_object_keys(data));
+        RETURN data;
     END IF;
-    names := ARRAY(SELECT jsonb_array_elements_text(evaluated -> 'names'))
-          || ARRAY(SELECT name FROM jsonb_object_keys(data) AS name
-                    WHERE EXISTS (SELECT FROM jsonb_array_elements_text(evaluated -> 'patterns') AS p
-                                   WHERE (name COLLATE "C") ~ p.value));
+    names := (SELECT coalesce(jsonb_object_agg(e.value, NULL), '{}') FROM jsonb_array_elements_text(evaluated -> 'names') AS e);
+    IF evaluated -> 'patterns' <> '[]' THEN
+        names := names || (SELECT coalesce(jsonb_object_agg(k.name, NULL), '{}') FROM jsonb_object_keys(data) AS k (name)
+                            WHERE EXISTS (SELECT FROM jsonb_array_elements_text(evaluated -> 'patterns') AS p
+                                           WHERE (k.name COLLATE "C") ~ p.value));
+    END IF;
     FOR branch IN SELECT e.value FROM jsonb_array_elements(evaluated -> 'branches') AS e LOOP
         names := names || json_schema.evaluated_names(
             branch -> CASE WHEN json_schema.applies(branch, shared, data) THEN 'then' ELSE 'else' END, shared, data);
@@ -344,35 +346,35 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION json_schema.evaluated_names(jsonb, jsonb, jsonb) IS
-    'Properties that some schema at the same place evaluates.';
+    'An object with the names of the properties that some schema at the same place evaluates.';
 
-CREATE FUNCTION json_schema.evaluated_items(evaluated jsonb, shared jsonb, data jsonb) RETURNS int[]
+CREATE FUNCTION json_schema.evaluated_items(evaluated jsonb, shared jsonb, data jsonb, taken boolean[]) RETURNS boolean[]
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     AS $$
 DECLARE
     branch jsonb;
     node jsonb;
     size int := jsonb_array_length(data);
-    taken int[];
 BEGIN
-    taken := ARRAY(SELECT generate_series(0, CASE WHEN evaluated -> 'all' = 'true' THEN size
-                                                  ELSE least(size, (evaluated -> 'prefix')::int) END - 1));
+    FOR i IN 1..CASE WHEN evaluated -> 'all' = 'true' THEN size ELSE least(size, (evaluated -> 'prefix')::int) END LOOP
+        taken[i] := true;
+    END LOOP;
     FOR node IN SELECT e.value FROM jsonb_array_elements(evaluated -> 'contains') AS e LOOP
-        FOR i IN 0..size - 1 LOOP
-            IF json_schema.interpret(node, shared, data -> i, '') IS NULL THEN
-                taken := taken || i;
+        FOR i IN 1..size LOOP
+            IF NOT taken[i] AND json_schema.interpret(node, shared, data -> (i - 1), '') IS NULL THEN
+                taken[i] := true;
             END IF;
         END LOOP;
     END LOOP;
     FOR branch IN SELECT e.value FROM jsonb_array_elements(evaluated -> 'branches') AS e LOOP
-        taken := taken || json_schema.evaluated_items(
-            branch -> CASE WHEN json_schema.applies(branch, shared, data) THEN 'then' ELSE 'else' END, shared, data);
+        taken := json_schema.evaluated_items(
+            branch -> CASE WHEN json_schema.applies(branch, shared, data) THEN 'then' ELSE 'else' END, shared, data, taken);
     END LOOP;
     RETURN taken;
 END
 $$;
-COMMENT ON FUNCTION json_schema.evaluated_items(jsonb, jsonb, jsonb) IS
-    'Indexes of items that some schema at the same place evaluates.';
+COMMENT ON FUNCTION json_schema.evaluated_items(jsonb, jsonb, jsonb, boolean[]) IS
+    'For each item, whether it is taken, or some schema at the same place evaluates it.';
 
 CREATE FUNCTION json_schema.applies(branch jsonb, shared jsonb, data jsonb) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE

@@ -16,7 +16,8 @@ CREATE FUNCTION validate_form_data(tenant_id uuid, definition_id uuid, data json
 DECLARE
     form record;
     met text;
-    used bigint;
+    used text;
+    room text;
     scope text;
     valid boolean;
     violations jsonb;
@@ -25,15 +26,17 @@ BEGIN
       FROM public.form_definitions AS d
      WHERE d.tenant_id = validate_form_data.tenant_id AND d.id = validate_form_data.definition_id;
     met := current_setting('bedplate_forms.' || form.validator, true);
-    IF met IS DISTINCT FROM 'compiled' AND form.memory IS NOT NULL THEN
-        used := coalesce(nullif(current_setting('bedplate_forms.memory', true), '')::bigint, 0) + form.memory;
-        IF coalesce(nullif(met, '')::int, 0) < 20
-            OR used > coalesce(nullif(current_setting('bedplate.forms_memory', true), '')::bigint, 32) * 1048576
-        THEN
-            met := least(coalesce(nullif(met, '')::int, 0) + 1, 20)::text;
+    IF form.memory IS NULL THEN
+        met := 'never';
+    ELSIF met IS DISTINCT FROM 'compiled' THEN
+        -- What stands in a setting is not trusted: a client or a body may have set it.
+        used := coalesce(substring(current_setting('bedplate_forms.memory', true) FROM '^[0-9]{1,15}$'), '0');
+        room := coalesce(substring(current_setting('bedplate.forms_memory', true) FROM '^[0-9]{1,9}$'), '32');
+        IF met <> '20' OR met IS NULL OR used::bigint + form.memory > room::bigint * 1048576 THEN
+            met := least(coalesce(substring(met FROM '^[0-9]{1,2}$'), '0')::int + 1, 20)::text;
         ELSE
             met := 'compiled';
-            PERFORM set_config('bedplate_forms.memory', used::text, false);
+            PERFORM set_config('bedplate_forms.memory', (used::bigint + form.memory)::text, false);
         END IF;
         PERFORM set_config('bedplate_forms.' || form.validator, met, false);
     END IF;

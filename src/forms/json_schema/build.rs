@@ -14,7 +14,8 @@ use super::pattern::Pattern;
 use super::program::{Condition, Contains, Evaluated, Node, NodeId, Type};
 
 /// How many schemas may stand inside of one another, references followed.
-const MAX_DEPTH: usize = 150;
+/// Each takes a few kilobytes of the stack.
+const MAX_DEPTH: usize = 70;
 /// How many schemas there may be, one that means several things counted for each.
 const MAX_NODES: usize = 10_000;
 
@@ -211,6 +212,9 @@ impl<'s> Builder<'s> {
                 Refusal::new(place.name.to_string(), reason)
             };
             let pattern = Pattern::new(&source).map_err(refuse)?;
+            if pattern.parts.iter().any(|part| !part.portable) {
+                return Err(refuse("it repeats something more than 255 times".into()));
+            }
             // Every name is held against every one of them.
             if pattern.parts.iter().any(|part| part.skips > 20) {
                 return Err(refuse("it has more than 20 pieces that may be left out".into()));

@@ -11,8 +11,10 @@ use super::program::{Node, NodeId};
 
 /// How many schemas may be applied to one value and what is in it, references followed.
 const MAX_COST: usize = 50_000;
+/// How much may be looked at to see whether work doubles: schemas at one place, times the names that they know.
+const MAX_WORK: usize = 2_000_000;
 /// How many schemas may be applied at one place, one leading to the other.
-const MAX_HEIGHT: usize = 150;
+const MAX_HEIGHT: usize = 100;
 
 /// What is known of each node.
 pub(super) struct Shape {
@@ -58,6 +60,7 @@ pub(super) fn shape(nodes: &[Node]) -> Result<Shape, Refusal> {
     }
     let recursive: Vec<bool> = (0..nodes.len()).map(|id| size[component[id]] > 1 || edges[id].contains(&id)).collect();
     let mut cost = vec![1_usize; nodes.len()];
+    let mut work = 0;
     for id in order.iter().copied() {
         let outside = edges[id].iter().filter(|child| component[**child] != component[id]);
         cost[id] = outside.fold(1, |sum, child| sum.saturating_add(cost[*child]));
@@ -65,9 +68,9 @@ pub(super) fn shape(nodes: &[Node]) -> Result<Shape, Refusal> {
         if cost[id] > MAX_COST {
             return Err(refuse(format!("comes to more than {MAX_COST} schemas, references followed")));
         }
-        if recursive[id] && multiplies(nodes, id, &component) {
+        if recursive[id] && multiplies(nodes, id, &component, &mut work) {
             return Err(refuse(
-                "leads back to itself more than once for one value: the work would double at every level".into(),
+                "leads back to itself more than once for one value, or by too many ways: the work would double at every level".into(),
             ));
         }
     }
@@ -85,7 +88,7 @@ pub(super) fn leads_to(node: &Node) -> impl Iterator<Item = NodeId> {
 }
 
 /// Whether a node comes back to its component twice for one and the same value inside of its own.
-fn multiplies(nodes: &[Node], id: NodeId, component: &[usize]) -> bool {
+fn multiplies(nodes: &[Node], id: NodeId, component: &[usize], work: &mut usize) -> bool {
     let back = |child: NodeId| usize::from(component[child] == component[id]);
     // Every node that is applied at the same place, as often as it is.
     let mut here = vec![id];
@@ -96,6 +99,12 @@ fn multiplies(nodes: &[Node], id: NodeId, component: &[usize]) -> bool {
         if here.len() > MAX_COST {
             return true;
         }
+    }
+    // Each schema here is asked about each name.
+    let names_here: usize = here.iter().map(|at| nodes[*at].objects.properties.len()).sum();
+    *work += here.len() * (names_here + 1);
+    if *work > MAX_WORK {
+        return true;
     }
     let here: Vec<&Node> = here.into_iter().map(|at| &nodes[at]).collect();
     let names: BTreeSet<&str> =

@@ -31,6 +31,9 @@ const ONE: [&str; 11] = [
 const LIST: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 const NAMED: [&str; 5] = ["$defs", "definitions", "properties", "patternProperties", "dependentSchemas"];
 
+/// How many dynamic anchors there may be: a schema is another one for each meaning of each of them.
+const MAX_DYNAMIC_ANCHORS: usize = 100;
+
 /// Where the definition stands that has no `$id`.
 const ROOT: &str = "json-schema:///";
 
@@ -83,6 +86,7 @@ pub(super) struct Documents<'s> {
     anchors: HashMap<(Rc<str>, String), Place<'s>>,
     /// The dynamic anchors of a schema resource.
     dynamic: HashMap<Rc<str>, BTreeMap<String, Place<'s>>>,
+    dynamic_anchors: usize,
     /// Every schema that is known to be one, by its address.
     places: HashMap<usize, Place<'s>>,
 }
@@ -95,6 +99,7 @@ impl<'s> Documents<'s> {
             resources: HashMap::new(),
             anchors: HashMap::new(),
             dynamic: HashMap::new(),
+            dynamic_anchors: 0,
             places: HashMap::new(),
         };
         for meta in [
@@ -152,6 +157,10 @@ impl<'s> Documents<'s> {
                 return Err(place.refuse(keyword, "another schema has this anchor"));
             }
             if keyword == "$dynamicAnchor" {
+                self.dynamic_anchors += 1;
+                if self.dynamic_anchors > MAX_DYNAMIC_ANCHORS {
+                    return Err(place.refuse(keyword, format!("there are more than {MAX_DYNAMIC_ANCHORS} of them")));
+                }
                 self.dynamic.entry(place.base.clone()).or_default().insert(anchor.to_owned(), place.clone());
             }
         }

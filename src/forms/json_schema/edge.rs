@@ -242,11 +242,18 @@ fn schema(program: &Program, id: NodeId) -> Value {
     Value::Object(schema)
 }
 
+/// The 64-bit float that the smallest integer of 64 bits is.
+const LEAST_INTEGER: f64 = -9_223_372_036_854_775_808.0;
+
 /// The data as the database stores it: a decimal that is a whole number of 64 bits is that number, and not the binary
 /// fraction next to it.
 fn as_stored(data: &Value) -> Value {
     match data {
         Value::Number(number) if number.is_f64() => {
+            // Read as binary it is -2^63; as the decimal that it is written as, it is less. No schema has it.
+            if number.as_f64() == Some(LEAST_INTEGER) {
+                return LEAST_INTEGER.next_down().into();
+            }
             let decimal: Option<BigDecimal> = number.to_string().parse().ok();
             let whole = decimal.filter(BigDecimal::is_integer).map(|decimal| decimal.with_scale(0).to_string());
             let whole = whole.and_then(|text| {

@@ -7,9 +7,23 @@ use super::program::{Branch, Evaluated, Node, NodeId, When};
 
 /// How many conditions may come together for one keyword.
 const MAX_BRANCHES: usize = 200;
+/// How many schemas may be asked what they evaluate, each as often as it is applied.
+const MAX_VISITS: usize = 20_000;
+
+struct Work {
+    branches: usize,
+    visits: usize,
+}
+
+impl Work {
+    fn is_too_much(&self) -> bool {
+        self.branches > MAX_BRANCHES || self.visits > MAX_VISITS
+    }
+}
 
 /// Fills in what every `unevaluated…` needs to know. No node may lead to itself in place.
 pub(super) fn fill(nodes: &mut [Node]) -> Result<(), Refusal> {
+    let mut visits = 0;
     for id in 0..nodes.len() {
         for what in [What::Items, What::Properties] {
             let there = match what {
@@ -19,10 +33,11 @@ pub(super) fn fill(nodes: &mut [Node]) -> Result<(), Refusal> {
             if !there {
                 continue;
             }
-            let mut branches = 0;
-            let evaluated = what.collect(nodes, id, true, &mut branches);
-            if branches > MAX_BRANCHES {
-                let reason = format!("more than {MAX_BRANCHES} conditions decide what is unevaluated");
+            let mut work = Work { branches: 0, visits };
+            let evaluated = what.collect(nodes, id, true, &mut work);
+            visits = work.visits;
+            if work.is_too_much() {
+                let reason = format!("more than {MAX_BRANCHES} conditions, or too many schemas, decide what is unevaluated");
                 return Err(Refusal::new(nodes[id].place.clone(), reason));
             }
             let unevaluated = match what {
@@ -45,7 +60,7 @@ enum What {
 
 impl What {
     /// What a node evaluates; for the one that asks, without its own `unevaluated…`.
-    fn collect(self, nodes: &[Node], id: NodeId, asking: bool, branches: &mut usize) -> Evaluated {
+    fn collect(self, nodes: &[Node], id: NodeId, asking: bool, work: &mut Work) -> Evaluated {
         let node = &nodes[id];
         let mut found = Evaluated::default();
         match self {
@@ -61,28 +76,29 @@ impl What {
                 found.all = objects.additional.is_some() || (!asking && objects.unevaluated.is_some());
             }
         }
-        if *branches > MAX_BRANCHES {
+        work.visits += 1;
+        if work.is_too_much() {
             return found;
         }
         for child in node.references.iter().chain(&node.all_of) {
-            let more = self.collect(nodes, *child, false, branches);
+            let more = self.collect(nodes, *child, false, work);
             found.add(more);
         }
         for child in node.any_of.iter().chain(&node.one_of).flatten() {
-            let then = self.collect(nodes, *child, false, branches);
-            found.branch(When::Valid(*child), then, Evaluated::default(), branches);
+            let then = self.collect(nodes, *child, false, work);
+            found.branch(When::Valid(*child), then, Evaluated::default(), work);
         }
         if let Some(condition) = &node.condition {
-            let mut then = self.collect(nodes, condition.test, false, branches);
+            let mut then = self.collect(nodes, condition.test, false, work);
             if let Some(child) = condition.then {
-                then.add(self.collect(nodes, child, false, branches));
+                then.add(self.collect(nodes, child, false, work));
             }
-            let otherwise = condition.otherwise.map(|child| self.collect(nodes, child, false, branches));
-            found.branch(When::Valid(condition.test), then, otherwise.unwrap_or_default(), branches);
+            let otherwise = condition.otherwise.map(|child| self.collect(nodes, child, false, work));
+            found.branch(When::Valid(condition.test), then, otherwise.unwrap_or_default(), work);
         }
         for (name, child) in &node.objects.dependent_schemas {
-            let then = self.collect(nodes, *child, false, branches);
-            found.branch(When::Has(name.clone()), then, Evaluated::default(), branches);
+            let then = self.collect(nodes, *child, false, work);
+            found.branch(When::Has(name.clone()), then, Evaluated::default(), work);
         }
         found
     }
@@ -98,9 +114,9 @@ impl Evaluated {
         self.branches.extend(more.branches);
     }
 
-    fn branch(&mut self, when: When, then: Self, otherwise: Self, branches: &mut usize) {
+    fn branch(&mut self, when: When, then: Self, otherwise: Self, work: &mut Work) {
         if !(then.is_empty() && otherwise.is_empty()) {
-            *branches += 1;
+            work.branches += 1;
             self.branches.push(Branch { when, then, otherwise });
         }
     }

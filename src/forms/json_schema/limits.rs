@@ -60,7 +60,7 @@ pub(super) fn check(name: &str, document: &Value) -> Result<(), Refusal> {
 
 /// Whether a float may stand for a longer whole number, of which the last digits are lost.
 fn is_cut(number: f64) -> bool {
-    number.abs() >= 18_446_744_073_709_551_616.0 && number.abs() < 1e36
+    (18_446_744_073_709_551_616.0..1e36).contains(&number) || (-1e36..=-9_223_372_036_854_775_808.0).contains(&number)
 }
 
 /// Checks how much the patterns are together: PostgreSQL keeps 32 at hand, and prepares another one anew each time.

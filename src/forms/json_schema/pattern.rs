@@ -42,6 +42,8 @@ pub(super) struct Part {
     pub(super) regex: String,
     /// The same for PostgreSQL, where a length can take the place of a bounded repetition, which is dear there.
     pub(super) bounded: Option<Bounded>,
+    /// Whether PostgreSQL reads `regex` itself: it counts to 255.
+    pub(super) portable: bool,
     /// How many pieces of it may be left out.
     pub(super) skips: usize,
 }
@@ -94,7 +96,8 @@ impl Part {
         let mut regex = String::new();
         // What a length stands for may repeat as often as it likes; PostgreSQL does not see it.
         print(&hir, &mut regex, if bounded.is_some() { u32::MAX } else { MAX_REPEAT })?;
-        Ok(Self { negated, regex, bounded, skips })
+        let portable = bounded.is_none() || print(&hir, &mut String::new(), MAX_REPEAT).is_ok();
+        Ok(Self { negated, regex, bounded, portable, skips })
     }
 }
 

@@ -31,7 +31,8 @@ async fn a_hundred_levels_are_decided_alike(
     let schema = compile(&definition, &BTreeMap::new()).unwrap();
     let documents = [data(1), data(99), data(100), data(101), data(110)];
     let lists = lists(&db, &schema, &documents).await;
-    let keywords: Vec<_> = lists.iter().map(|list| list.iter().map(|one| one.keyword.as_str()).collect::<Vec<_>>()).collect();
+    let keywords: Vec<_> =
+        lists.iter().map(|list| list.iter().map(|one| one.keyword.as_str()).collect::<Vec<_>>()).collect();
     assert_eq!(keywords, [vec![], vec![], vec![], vec!["maxDepth"], vec!["maxDepth"]]);
 }
 

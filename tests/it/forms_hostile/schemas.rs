@@ -28,7 +28,8 @@ fn to(n: usize) -> Value {
 
 /// Every definition applies the one before it twice.
 fn laughs(levels: usize) -> Value {
-    let each = (0..levels).map(|n| if n == 0 { json!({"type": "integer"}) } else { json!({"allOf": [to(n - 1), to(n - 1)]}) });
+    let each =
+        (0..levels).map(|n| if n == 0 { json!({"type": "integer"}) } else { json!({"allOf": [to(n - 1), to(n - 1)]}) });
     json!({"$ref": format!("#/$defs/d{}", levels - 1), "$defs": defs(each)})
 }
 

@@ -98,6 +98,11 @@ fn json(value: &serde_json::Value) -> String {
     format!("{}::jsonb", quote_literal(&value.to_string()))
 }
 
+/// An object with these names.
+fn named<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    json(&serde_json::Value::Object(names.map(|name| (name.clone(), serde_json::Value::Null)).collect()))
+}
+
 /// Whether a text matches; the collation says that code points are compared, whatever the database's locale.
 fn matches(text: &str, regex: &str) -> String {
     format!("({text} COLLATE \"C\") ~ {}", quote_literal(regex))

@@ -6,7 +6,7 @@ use crate::sql::quote_literal;
 
 use super::super::program::{Contains, Node, NodeId};
 use super::conditions::between;
-use super::{Compiler, Operand, matches};
+use super::{Compiler, Operand, matches, named};
 
 /// What a violation does in a function.
 pub(super) const RETURN: &str = "RETURN false;";
@@ -20,9 +20,16 @@ pub(super) struct Writer<'c> {
     deepest: usize,
 }
 
-/// The variables of one depth: a value, a key, a verdict, a count, names, indexes.
-const KINDS: [(&str, &str); 7] =
-    [("x", "jsonb"), ("k", "text"), ("y", "jsonb"), ("b", "boolean"), ("c", "bigint"), ("e", "text[]"), ("s", "int[]")];
+/// The variables of one depth: a value, a key, a verdict, a count, names, whether an index counts.
+const KINDS: [(&str, &str); 7] = [
+    ("x", "jsonb"),
+    ("k", "text"),
+    ("y", "jsonb"),
+    ("b", "boolean"),
+    ("c", "bigint"),
+    ("e", "jsonb"),
+    ("s", "boolean[]"),
+];
 
 impl<'c> Writer<'c> {
     pub(super) fn new(compiler: &'c Compiler<'c>) -> Self {
@@ -158,8 +165,7 @@ impl<'c> Writer<'c> {
                 let mut other = Vec::new();
                 if !objects.properties.is_empty() {
                     // Looked up in an object: by halves, and not one after the other.
-                    let names = objects.properties.iter().map(|(name, _)| (name.clone(), serde_json::Value::Null));
-                    let names = super::json(&serde_json::Value::Object(names.collect()));
+                    let names = named(objects.properties.iter().map(|(name, _)| name));
                     other.push(format!("NOT {names} ? {key}"));
                 }
                 other.extend(

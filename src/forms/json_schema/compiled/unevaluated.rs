@@ -4,7 +4,7 @@ use crate::sql::quote_literal;
 
 use super::super::program::{Evaluated, Node, When};
 use super::statements::Writer;
-use super::{matches, texts};
+use super::{matches, named};
 
 impl Writer<'_> {
     pub(super) fn unevaluated_properties(&mut self, node: &Node, variable: &str, fail: &str) {
@@ -17,25 +17,28 @@ impl Writer<'_> {
             writer.line(&format!("IF jsonb_typeof({variable}) = 'object' THEN"));
             writer.line(&format!("{names} := '{{}}';"));
             writer.evaluated_properties(evaluated, variable, &names);
-            writer.line(&format!("FOR {key}, {value} IN SELECT key, value FROM jsonb_each({variable} - {names}) LOOP"));
+            writer.line(&format!("FOR {key}, {value} IN SELECT key, value FROM jsonb_each({variable}) LOOP"));
+            writer.line(&format!("IF NOT {names} ? {key} THEN"));
             writer.apply(*id, &value, fail);
+            writer.line("END IF;");
             writer.line("END LOOP;");
             writer.line("END IF;");
         });
     }
 
-    /// Adds the names that are evaluated.
+    /// Adds the names that are evaluated, as those of an object, which finds a name by halves.
     fn evaluated_properties(&mut self, evaluated: &Evaluated, variable: &str, names: &str) {
         if evaluated.all {
-            return self.line(&format!("{names} := ARRAY(SELECT jsonb_object_keys({variable}));"));
+            return self.line(&format!("{names} := {variable};"));
         }
         if !evaluated.names.is_empty() {
-            self.line(&format!("{names} := {names} || {};", texts(evaluated.names.iter().map(String::as_str))));
+            self.line(&format!("{names} := {names} || {};", named(evaluated.names.iter())));
         }
         for regex in &evaluated.patterns {
             let matching = matches("name", regex);
             self.line(&format!(
-                "{names} := {names} || ARRAY(SELECT name FROM jsonb_object_keys({variable}) AS name WHERE {matching});"
+                "{names} := {names} || (SELECT coalesce(jsonb_object_agg(name, NULL), '{{}}') \
+                 FROM jsonb_object_keys({variable}) AS name WHERE {matching});"
             ));
         }
         self.branches(evaluated, variable, |writer, evaluated| writer.evaluated_properties(evaluated, variable, names));
@@ -73,10 +76,11 @@ impl Writer<'_> {
         self.deeper(|writer, depth| {
             let (first, indexes) = (format!("c{depth}_"), format!("s{depth}_"));
             writer.line(&format!("IF jsonb_typeof({variable}) = 'array' THEN"));
-            writer.line(&format!("{first} := 0; {indexes} := '{{}}';"));
+            writer
+                .line(&format!("{first} := 0; {indexes} := array_fill(false, ARRAY[jsonb_array_length({variable})]);"));
             writer.evaluated_items(evaluated, variable, &first, &indexes);
             writer.each_item(variable, &format!("{first}::int"), |writer, index, depth| {
-                writer.line(&format!("IF NOT {index} = ANY({indexes}) THEN"));
+                writer.line(&format!("IF NOT {indexes}[{index} + 1] THEN"));
                 writer.item(*id, variable, index, depth, fail);
                 writer.line("END IF;");
             });
@@ -97,7 +101,7 @@ impl Writer<'_> {
                 let inner = format!("x{depth}_");
                 writer.line(&format!("{inner} := {variable} -> {index};"));
                 writer.verdict(*id, &inner, |writer, valid| {
-                    writer.line(&format!("IF {valid} THEN {indexes} := {indexes} || {index}; END IF;"));
+                    writer.line(&format!("IF {valid} THEN {indexes}[{index} + 1] := true; END IF;"));
                 });
             });
         }
