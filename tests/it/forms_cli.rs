@@ -19,7 +19,10 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 const FILES: [(&str, &str); 8] = [
-    ("contact.json", r#"{"required": ["name"], "properties": {"name": {"minLength": 2}, "email": {"format": "email"}}}"#),
+    (
+        "contact.json",
+        r#"{"required": ["name"], "properties": {"name": {"minLength": 2}, "email": {"format": "email"}}}"#,
+    ),
     ("order.json", r#"{"properties": {"ship_to": {"$ref": "https://example.org/contact"}}}"#),
     ("refused.json", r#"{"properties": {"a": {"pattern": "(?<=a)b"}}}"#),
     ("good.json", r#"{"name": "Ada", "email": "nobody"}"#),
@@ -37,12 +40,23 @@ fn check(arguments: &[&str]) -> Output {
 #[test]
 fn a_schema_and_data_are_checked_without_a_database() {
     let schema = check(&["contact.json"]);
-    assert!(schema.status.success() && out(&schema).starts_with("contact.json: can be published ("), "{}", out(&schema));
+    assert!(
+        schema.status.success() && out(&schema).starts_with("contact.json: can be published ("),
+        "{}",
+        out(&schema)
+    );
     let good = check(&["contact.json", "good.json"]);
     assert!(good.status.success() && out(&good).ends_with("good.json: valid\n"), "{}", out(&good));
     let both = check(&["contact.json", "good.json", "bad.json", "worse.json"]);
     assert!(error(&both, 5).starts_with("error: 2 found: documents that are not valid"), "{both:?}");
-    for part in ["good.json: valid\n", "bad.json: 1 violations\n", "/name", "must have at least 2 characters", "/properties/name/minLength", "is missing \"name\""] {
+    for part in [
+        "good.json: valid\n",
+        "bad.json: 1 violations\n",
+        "/name",
+        "must have at least 2 characters",
+        "/properties/name/minLength",
+        "is missing \"name\"",
+    ] {
         assert!(out(&both).contains(part), "{part}: {}", out(&both));
     }
 }
@@ -92,7 +106,10 @@ fn programs_get_json() {
     error(&checked, 5);
     let said: Value = serde_json::from_slice(&checked.stdout).unwrap();
     assert!(said["compiledBytes"].as_u64().unwrap() > 100, "{said}");
-    assert_eq!((&said["schema"], &said["data"][0]), (&json!("contact.json"), &json!({"file": "good.json", "valid": true, "violations": []})));
+    assert_eq!(
+        (&said["schema"], &said["data"][0]),
+        (&json!("contact.json"), &json!({"file": "good.json", "valid": true, "violations": []}))
+    );
     assert_eq!(
         said["data"][1],
         json!({"file": "bad.json", "valid": false, "violations": [{
@@ -119,11 +136,15 @@ fn suite(db: &TestDatabase, folder: &Path, arguments: &[&str]) -> Output {
 #[rstest]
 #[tokio::test]
 async fn a_suite_is_counted_for_each_validator(#[future(awt)] db: TestDatabase) {
-    let cases = folder(&[("a.json", &format!("[{RIGHT}]")), ("b.json", &format!("[{REFUSED}]")), ("notes.txt", "no JSON")]);
+    let cases =
+        folder(&[("a.json", &format!("[{RIGHT}]")), ("b.json", &format!("[{REFUSED}]")), ("notes.txt", "no JSON")]);
     let right = suite(&db, cases.path(), &[]);
     assert_eq!(right.status.code(), Some(0), "{right:?}");
     let lines = |wrong| {
-        ["compiled", "interpreted", "rust"].map(|name| format!("{name:<12} right 2, refused 2, wrong {wrong}")).join("\n") + "\n"
+        ["compiled", "interpreted", "rust"]
+            .map(|name| format!("{name:<12} right 2, refused 2, wrong {wrong}"))
+            .join("\n")
+            + "\n"
     };
     assert_eq!(out(&right), lines(0));
     let verbose = out(&suite(&db, cases.path(), &["--verbose"]));

@@ -44,10 +44,8 @@ const WORDS: [&str; 26] = [
 
 /// The word wherever a text may stand in a schema; a document that fits and one that does not.
 fn schemas(word: &str) -> Vec<(Value, Value, Value)> {
-    let escaped: String = word
-        .chars()
-        .flat_map(|c| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c]))
-        .collect();
+    let escaped: String =
+        word.chars().flat_map(|c| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c])).collect();
     let pointer = word.replace('~', "~0").replace('/', "~1");
     let pointer: String = pointer.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let both = format!("{word}{word}");
@@ -59,12 +57,26 @@ fn schemas(word: &str) -> Vec<(Value, Value, Value)> {
         (json!({"dependentRequired": {word: ["q"]}}), json!({"a": 1}), json!({word: 1})),
         (json!({"dependentRequired": {"a": [word]}}), json!({"a": 1, word: 1}), json!({"a": 1})),
         (json!({"dependentSchemas": {word: {"required": ["q"]}}}), json!({word: 1, "q": 1}), json!({word: 1})),
-        (json!({"properties": {word: true}, "additionalProperties": false}), json!({word: 1}), json!({both.as_str(): 1})),
-        (json!({"properties": {word: true}, "additionalProperties": {"minLength": 2, "minItems": 1, "uniqueItems": true}}),
-            json!({word: [], both.as_str(): [1]}), json!({both.as_str(): []})),
-        (json!({"properties": {word: true}, "unevaluatedProperties": false}), json!({word: 1}), json!({both.as_str(): 1})),
-        (json!({"dependentSchemas": {word: {"properties": {word: true}}}, "unevaluatedProperties": false}),
-            json!({word: 1}), json!({word: 1, both.as_str(): 1})),
+        (
+            json!({"properties": {word: true}, "additionalProperties": false}),
+            json!({word: 1}),
+            json!({both.as_str(): 1}),
+        ),
+        (
+            json!({"properties": {word: true}, "additionalProperties": {"minLength": 2, "minItems": 1, "uniqueItems": true}}),
+            json!({word: [], both.as_str(): [1]}),
+            json!({both.as_str(): []}),
+        ),
+        (
+            json!({"properties": {word: true}, "unevaluatedProperties": false}),
+            json!({word: 1}),
+            json!({both.as_str(): 1}),
+        ),
+        (
+            json!({"dependentSchemas": {word: {"properties": {word: true}}}, "unevaluatedProperties": false}),
+            json!({word: 1}),
+            json!({word: 1, both.as_str(): 1}),
+        ),
         (json!({"propertyNames": {"const": word}}), json!({word: 1}), json!({both.as_str(): 1})),
         (json!({"enum": [word, "other"]}), json!(word), json!(both)),
         (json!({"enum": [word, 1]}), json!(word), json!(both)),
@@ -73,12 +85,23 @@ fn schemas(word: &str) -> Vec<(Value, Value, Value)> {
         (json!({"const": {word: [word]}}), json!({word: [word]}), json!({word: [both]})),
         (json!({"pattern": format!("^{escaped}$")}), json!(word), json!(both)),
         (json!({"pattern": format!("^(?!{escaped}$)")}), json!("nothing"), json!(word)),
-        (json!({"patternProperties": {format!("^{escaped}$"): {"type": "integer"}}}), json!({word: 1}), json!({word: "1"})),
-        (json!({"patternProperties": {format!("^{escaped}$"): true}, "unevaluatedProperties": false}),
-            json!({word: 1}), json!({both.as_str(): "1"})),
+        (
+            json!({"patternProperties": {format!("^{escaped}$"): {"type": "integer"}}}),
+            json!({word: 1}),
+            json!({word: "1"}),
+        ),
+        (
+            json!({"patternProperties": {format!("^{escaped}$"): true}, "unevaluatedProperties": false}),
+            json!({word: 1}),
+            json!({both.as_str(): "1"}),
+        ),
         (json!({"$ref": format!("#/$defs/{pointer}"), "$defs": {word: {"type": "integer"}}}), json!(1), json!("1")),
-        (json!({"type": "integer", "$comment": word, "title": word, "description": word, "format": word,
-                "default": word, "examples": [word], "contentMediaType": word, word: {"$ref": word}}), json!(1), json!("1")),
+        (
+            json!({"type": "integer", "$comment": word, "title": word, "description": word, "format": word,
+                "default": word, "examples": [word], "contentMediaType": word, word: {"$ref": word}}),
+            json!(1),
+            json!("1"),
+        ),
     ]
 }
 
@@ -211,9 +234,11 @@ async fn published_forms_hold_however_strings_are_read(#[future(awt)] db: TestDa
         tx.form_definitions().publish(draft.id).await
     });
     let form = publish.await.unwrap();
-    let (good, bad) = (filled_in(&db, &home, &form, &fit, true).await, filled_in(&db, &home, &form, &misfit, false).await);
+    let (good, bad) =
+        (filled_in(&db, &home, &form, &fit, true).await, filled_in(&db, &home, &form, &misfit, false).await);
     let new = NewFormSubmission { form_definition_id: form.id, data: &misfit, submit: true };
-    let error = db.tenant_tx("fill", &home.context, async |tx| tx.form_submissions().create(new).await).await.unwrap_err();
+    let error =
+        db.tenant_tx("fill", &home.context, async |tx| tx.form_submissions().create(new).await).await.unwrap_err();
     let Error::DataInvalid { violations: expected } = error else { panic!("{error:?}") };
     assert_eq!(expected.len(), WORDS.len());
     // 2
@@ -222,7 +247,8 @@ async fn published_forms_hold_however_strings_are_read(#[future(awt)] db: TestDa
         let copy = format!(
             "INSERT INTO form_submissions (tenant_id, form_definition_id, form_version, status, data) \
              SELECT tenant_id, form_definition_id, form_version, 'submitted', data FROM form_submissions, \
-                    generate_series(1, 25) WHERE id = '{}'", good.id
+                    generate_series(1, 25) WHERE id = '{}'",
+            good.id
         );
         execute(
             &mut app,

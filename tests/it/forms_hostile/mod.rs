@@ -10,9 +10,9 @@ mod schemas;
 
 use std::collections::BTreeMap;
 
+use bedplate::error::Violation;
 use bedplate::forms::{CompileOptions, JsonSchema, trial};
 use bedplate::models::SchemaViolation;
-use bedplate::error::Violation;
 use bedplate::{Database, Error};
 use serde_json::Value;
 

@@ -11,8 +11,17 @@ use crate::support::{TestDatabase, db};
 /// What such expressions are slow for: long texts that nearly match.
 fn texts() -> Vec<Value> {
     let long = 1_000_000;
-    let each = ["a".repeat(long), "a".repeat(long) + "!", "ab".repeat(long / 2), "\n".repeat(long), "\u{1F600}".repeat(long / 4)];
-    each.into_iter().map(Value::from).chain([json!(""), json!("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"), json!(7)]).collect()
+    let each = [
+        "a".repeat(long),
+        "a".repeat(long) + "!",
+        "ab".repeat(long / 2),
+        "\n".repeat(long),
+        "\u{1F600}".repeat(long / 4),
+    ];
+    each.into_iter()
+        .map(Value::from)
+        .chain([json!(""), json!("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"), json!(7)])
+        .collect()
 }
 
 #[rstest]
@@ -81,7 +90,10 @@ async fn what_backtracks_elsewhere_is_judged_alike(
 fn what_no_engine_reads_alike_is_refused(#[case] pattern: &str, #[case] reason: &str) {
     for (definition, field) in [
         (json!({"items": {"pattern": pattern}}), "definition/items/pattern".to_owned()),
-        (json!({"patternProperties": {pattern: true}}), format!("definition/patternProperties/{}", pattern.replace('~', "~0").replace('/', "~1"))),
+        (
+            json!({"patternProperties": {pattern: true}}),
+            format!("definition/patternProperties/{}", pattern.replace('~', "~0").replace('/', "~1")),
+        ),
     ] {
         let why = compile(&definition, &BTreeMap::new()).err().unwrap_or_else(|| panic!("{definition} is taken"));
         assert!(reason.split('|').any(|reason| why[0].message.contains(reason)), "{why:?}");
@@ -102,7 +114,8 @@ fn names_look_nowhere(#[case] pattern: &str) {
 #[rstest]
 #[tokio::test]
 async fn a_long_repetition_in_a_name_is_refused_or_decided(#[future(awt)] db: TestDatabase) {
-    let definition = json!({"patternProperties": {"^[a-z]{1,300}$": {"type": "integer"}}, "additionalProperties": false});
+    let definition =
+        json!({"patternProperties": {"^[a-z]{1,300}$": {"type": "integer"}}, "additionalProperties": false});
     if let Ok(schema) = compile(&definition, &BTreeMap::new()) {
         let (most, more) = ("a".repeat(300), "a".repeat(301));
         let documents = [json!({"a": 1}), json!({most.as_str(): 1}), json!({more: 1}), json!({most: "1"})];

@@ -14,7 +14,8 @@ use crate::support::{Home, TestDatabase, connection, db, draft_form, execute, fo
 
 pub(super) async fn as_app(db: &TestDatabase, home: &Home) -> AsyncPgConnection {
     let mut app = connection(db.config().url()).await;
-    let set = format!("SET ROLE bedplate_app; SET app.tenant_id = '{}'; SET app.user_id = '{}'", home.tenant, home.user);
+    let set =
+        format!("SET ROLE bedplate_app; SET app.tenant_id = '{}'; SET app.user_id = '{}'", home.tenant, home.user);
     execute(&mut app, &set).await;
     app
 }
@@ -49,7 +50,10 @@ async fn everything(db: &TestDatabase) -> Vec<String> {
 #[case::audit_log("PERFORM count(*) FROM public.audit_log;", "permission denied for table audit_log")]
 #[case::sessions("PERFORM count(*) FROM public.sessions;", "permission denied for table sessions")]
 #[case::tenants("PERFORM count(*) FROM public.tenants;", "permission denied for table tenants")]
-#[case::into_xml("PERFORM query_to_xml('SELECT * FROM public.users', true, true, '');", "permission denied for table users")]
+#[case::into_xml(
+    "PERFORM query_to_xml('SELECT * FROM public.users', true, true, '');",
+    "permission denied for table users"
+)]
 #[case::passwords("PERFORM count(*) FROM pg_authid;", "permission denied for table pg_authid")]
 #[case::insert("INSERT INTO public.users DEFAULT VALUES;", "INSERT is not allowed in a non-volatile function")]
 #[case::update("UPDATE public.form_submissions SET data = '{}';", "UPDATE is not allowed in a non-volatile function")]
@@ -57,7 +61,10 @@ async fn everything(db: &TestDatabase) -> Vec<String> {
 #[case::table("CREATE TABLE public.mine (id int);", "CREATE TABLE is not allowed in a non-volatile function")]
 #[case::temporary_table("CREATE TEMP TABLE mine (id int);", "CREATE TABLE is not allowed in a non-volatile function")]
 #[case::drop("EXECUTE 'DROP TABLE public.users';", "DROP TABLE is not allowed in a non-volatile function")]
-#[case::function("CREATE FUNCTION forms_compiled.mine() RETURNS int LANGUAGE sql RETURN 1;", "CREATE FUNCTION is not allowed in a non-volatile function")]
+#[case::function(
+    "CREATE FUNCTION forms_compiled.mine() RETURNS int LANGUAGE sql RETURN 1;",
+    "CREATE FUNCTION is not allowed in a non-volatile function"
+)]
 #[case::grant("GRANT bedplate_app TO bedplate_forms;", "GRANT ROLE is not allowed in a non-volatile function")]
 #[case::program("COPY (SELECT 1) TO PROGRAM 'true';", "COPY|permission")]
 #[case::program_in_text("EXECUTE $x$COPY (SELECT 1) TO PROGRAM 'true'$x$;", "COPY|permission")]
@@ -65,14 +72,38 @@ async fn everything(db: &TestDatabase) -> Vec<String> {
 #[case::folder("PERFORM pg_ls_dir('.');", "permission denied for function pg_ls_dir")]
 #[case::large_object_of_a_file("PERFORM lo_import('/etc/passwd');", "permission denied for function lo_import")]
 #[case::set_role("SET ROLE bedplate_system;", "not allowed in a non-volatile function|cannot set parameter \"role\"")]
-#[case::set_config_role("PERFORM set_config('role', 'bedplate_app', true);", "cannot set parameter \"role\" within security-definer function")]
-#[case::set_session("PERFORM set_config('session_authorization', 'bedplate_owner', false);", "cannot set parameter \"session_authorization\"")]
-#[case::another_server("PERFORM dblink('host=127.0.0.1', 'SELECT 1');", "function dblink(unknown, unknown) does not exist")]
-#[case::interpreter("PERFORM public.json_schema_violations('{}', '1');", "permission denied for function json_schema_violations")]
-#[case::search("PERFORM public.search_form_submissions('{}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 50);", "permission denied for function search_form_submissions")]
-#[case::validate("PERFORM public.validate_form_data(gen_random_uuid(), gen_random_uuid(), '1');", "permission denied for function validate_form_data")]
-#[case::backend("PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL;", "terminate")]
-#[case::replica("PERFORM set_config('session_replication_role', 'replica', true);", "permission denied to set parameter")]
+#[case::set_config_role(
+    "PERFORM set_config('role', 'bedplate_app', true);",
+    "cannot set parameter \"role\" within security-definer function"
+)]
+#[case::set_session(
+    "PERFORM set_config('session_authorization', 'bedplate_owner', false);",
+    "cannot set parameter \"session_authorization\""
+)]
+#[case::another_server(
+    "PERFORM dblink('host=127.0.0.1', 'SELECT 1');",
+    "function dblink(unknown, unknown) does not exist"
+)]
+#[case::interpreter(
+    "PERFORM public.json_schema_violations('{}', '1');",
+    "permission denied for function json_schema_violations"
+)]
+#[case::search(
+    "PERFORM public.search_form_submissions('{}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 50);",
+    "permission denied for function search_form_submissions"
+)]
+#[case::validate(
+    "PERFORM public.validate_form_data(gen_random_uuid(), gen_random_uuid(), '1');",
+    "permission denied for function validate_form_data"
+)]
+#[case::backend(
+    "PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL;",
+    "terminate"
+)]
+#[case::replica(
+    "PERFORM set_config('session_replication_role', 'replica', true);",
+    "permission denied to set parameter"
+)]
 #[case::end_of_the_literal("RETURN true; END $function$; DROP TABLE public.users; --", "syntax error|unterminated")]
 #[tokio::test]
 async fn a_body_reads_and_changes_nothing(
@@ -170,7 +201,8 @@ async fn the_catalogue_of_compiled_forms_is_closed(#[future(awt)] db: TestDataba
     let home = home(&db).await;
     form(&db, &home, "tea", &["title"]).await;
     let tree = json!({"items": {"$ref": "#"}, "type": "array"});
-    let new = bedplate::models::NewFormDefinition { name: "tree", definition: &tree, resources: None, assert_formats: false };
+    let new =
+        bedplate::models::NewFormDefinition { name: "tree", definition: &tree, resources: None, assert_formats: false };
     db.tenant_tx("publish", &home.context, async |tx| {
         let draft = tx.form_definitions().create(new).await?;
         tx.form_definitions().publish(draft.id).await
@@ -182,10 +214,14 @@ async fn the_catalogue_of_compiled_forms_is_closed(#[future(awt)] db: TestDataba
         || ' ' || proowner::regrole || ' ' || prosecdef || ' ' || coalesce(array_to_string(proconfig, ';'), '-') || ' ' || provolatile::text \
         || ' ' || (SELECT string_agg(grantee::regrole::text, ',' ORDER BY grantee::regrole::text) FROM aclexplode(proacl)) \
         FROM pg_proc WHERE pronamespace = 'forms_compiled'::regnamespace ORDER BY 1";
-    let entry = "entry bedplate_forms true search_path=pg_catalog, pg_temp i bedplate_app,bedplate_forms,bedplate_system";
+    let entry =
+        "entry bedplate_forms true search_path=pg_catalog, pg_temp i bedplate_app,bedplate_forms,bedplate_system";
     let part = "part bedplate_forms false - i bedplate_forms";
     assert_eq!(texts(&mut owner, functions).await, [entry, entry, part]);
-    assert_eq!(number(&mut owner, "SELECT count(*) FROM pg_class WHERE relnamespace = 'forms_compiled'::regnamespace").await, 0);
+    assert_eq!(
+        number(&mut owner, "SELECT count(*) FROM pg_class WHERE relnamespace = 'forms_compiled'::regnamespace").await,
+        0
+    );
 
     let grants = "SELECT what || ' ' || privilege_type FROM ( \
         SELECT 'table ' || relname, relacl FROM pg_class UNION ALL SELECT 'column ' || attname, attacl FROM pg_attribute \
@@ -203,6 +239,7 @@ async fn the_catalogue_of_compiled_forms_is_closed(#[future(awt)] db: TestDataba
     let owned = "SELECT proname FROM pg_proc WHERE proowner = 'bedplate_forms'::regrole AND pronamespace <> 'forms_compiled'::regnamespace \
         UNION ALL SELECT relname FROM pg_class WHERE relowner = 'bedplate_forms'::regrole ORDER BY 1";
     assert_eq!(texts(&mut owner, owned).await, ["create_form_validator", "drop_form_validator"]);
-    let policies = "SELECT polname FROM pg_policy WHERE 'bedplate_forms'::regrole = ANY (polroles) OR '0' = ANY (polroles)";
+    let policies =
+        "SELECT polname FROM pg_policy WHERE 'bedplate_forms'::regrole = ANY (polroles) OR '0' = ANY (polroles)";
     assert_eq!(texts(&mut owner, policies).await, Vec::<String>::new());
 }

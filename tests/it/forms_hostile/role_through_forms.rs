@@ -56,7 +56,10 @@ async fn a_body_that_changes_who_it_is_is_refused(
         let scope = "SELECT current_setting('app.tenant_id') || current_setting('app.user_id')";
         let (before, who) = (number(&mut app, &there).await, texts(&mut app, scope).await);
         let error = Error::from(app.batch_execute(&submissions(&form, 1)).await.unwrap_err());
-        assert!(matches!(&error, Error::Forbidden { message } if message.contains("changed the tenant or the user")), "{error:?}");
+        assert!(
+            matches!(&error, Error::Forbidden { message } if message.contains("changed the tenant or the user")),
+            "{error:?}"
+        );
         assert_eq!((number(&mut app, &there).await, texts(&mut app, scope).await), (before, who));
         assert_eq!(before, 20);
         let archive = format!("UPDATE form_definitions SET status = 'archived' WHERE id = '{}'", form.id);
