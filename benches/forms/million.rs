@@ -35,7 +35,7 @@ pub(crate) async fn run(side: &Side) -> Result<(), Error> {
         let (found, listed) = found.await?;
         if read >= 20 {
             form_read.push(found.as_secs_f64() * 1e3);
-            list_read.push((listed - found).as_secs_f64() * 1e3);
+            list_read.push((listed.as_secs_f64() - found.as_secs_f64()) * 1e3);
             both.push(began.elapsed().as_secs_f64() * 1e3);
         }
     }

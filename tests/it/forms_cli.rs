@@ -51,7 +51,7 @@ fn a_schema_and_data_are_checked_without_a_database() {
     assert!(error(&both, 5).starts_with("error: 2 found: documents that are not valid"), "{both:?}");
     for part in [
         "good.json: valid\n",
-        "bad.json: 1 violations\n",
+        "bad.json: 1 violation\n",
         "/name",
         "must have at least 2 characters",
         "/properties/name/minLength",
@@ -165,8 +165,8 @@ async fn a_suite_is_counted_for_each_validator(#[future(awt)] db: TestDatabase) 
 #[rstest]
 #[tokio::test]
 async fn remotes_are_found_beside_the_cases(#[future(awt)] db: TestDatabase) {
-    let group = r##"[{"description": "remote", "schema": {"$ref": "http://localhost:1234/mine.json#/a"},
-        "tests": [{"description": "1", "data": 1, "valid": true}, {"description": "a", "data": "a", "valid": false}]}]"##;
+    let group = r#"[{"description": "remote", "schema": {"$ref": "http://localhost:1234/mine.json#/a"},
+        "tests": [{"description": "1", "data": 1, "valid": true}, {"description": "a", "data": "a", "valid": false}]}]"#;
     let cases = folder(&[("a.json", group)]);
     let refused = suite(&db, cases.path(), &[]);
     assert!(refused.status.success() && out(&refused).contains("right 0, refused 2, wrong 0"), "{refused:?}");

@@ -97,8 +97,9 @@ BEGIN
     ALTER FUNCTION create_form_validator(uuid, text[]) OWNER TO bedplate_forms;
     ALTER FUNCTION drop_form_validator() OWNER TO bedplate_forms;
     REVOKE CREATE ON SCHEMA public FROM bedplate_forms;
-    -- A body runs as the owner of this function, and must not be able to call it.
+    -- A body runs as the owner of these functions, and must not be able to call them.
     REVOKE EXECUTE ON FUNCTION create_form_validator(uuid, text[]) FROM bedplate_forms;
+    REVOKE EXECUTE ON FUNCTION drop_form_validator() FROM bedplate_forms;
     -- For the trigger of a table that is made later.
     EXECUTE format('GRANT EXECUTE ON FUNCTION drop_form_validator() TO %I', current_user);
     IF lacks_membership THEN

@@ -41,7 +41,8 @@ DECLARE
     names jsonb;
     other boolean;
     wrong jsonb[];
-    -- NULL: nothing is wrong.
+    fault jsonb;
+    -- NULL: nothing is wrong. Grows by appending: to concatenate would copy it each time.
     found jsonb[];
 BEGIN
     IF node ? 'go' THEN
@@ -154,13 +155,23 @@ BEGIN
                 child := rules -> 'properties' -> name;
                 other := child IS NULL;
                 IF child IS NOT NULL THEN
-                    found := array_cat(found, json_schema.interpret(child, shared, item, word));
+                    wrong := json_schema.interpret(child, shared, item, word);
+                    IF wrong IS NOT NULL THEN
+                        FOREACH fault IN ARRAY wrong LOOP
+                            found := array_append(found, fault);
+                        END LOOP;
+                    END IF;
                 END IF;
                 rule := rules -> 'patternProperties';
                 IF rule IS NOT NULL THEN
                     FOR child IN SELECT e.value FROM jsonb_each(rule) AS e WHERE (name COLLATE "C") ~ e.key LOOP
                         other := false;
-                        found := array_cat(found, json_schema.interpret(child, shared, item, word));
+                        wrong := json_schema.interpret(child, shared, item, word);
+                        IF wrong IS NOT NULL THEN
+                            FOREACH fault IN ARRAY wrong LOOP
+                                found := array_append(found, fault);
+                            END LOOP;
+                        END IF;
                     END LOOP;
                 END IF;
                 child := rules -> 'additionalProperties';
@@ -168,7 +179,12 @@ BEGIN
                     IF child = 'false' THEN
                         found := array_append(found, json_schema.violation(node, word, 'additionalProperties'));
                     ELSE
-                        found := array_cat(found, json_schema.interpret(child, shared, item, word));
+                        wrong := json_schema.interpret(child, shared, item, word);
+                        IF wrong IS NOT NULL THEN
+                            FOREACH fault IN ARRAY wrong LOOP
+                                found := array_append(found, fault);
+                            END LOOP;
+                        END IF;
                     END IF;
                 END IF;
             END LOOP;
@@ -176,7 +192,12 @@ BEGIN
         rule := rules -> 'dependentSchemas';
         IF rule IS NOT NULL THEN
             FOR child IN SELECT e.value FROM jsonb_each(rule) AS e WHERE data ? e.key LOOP
-                found := array_cat(found, json_schema.interpret(child, shared, data, at));
+                wrong := json_schema.interpret(child, shared, data, at);
+                IF wrong IS NOT NULL THEN
+                    FOREACH fault IN ARRAY wrong LOOP
+                        found := array_append(found, fault);
+                    END LOOP;
+                END IF;
             END LOOP;
         END IF;
     ELSIF kind = 'array' THEN
@@ -197,13 +218,23 @@ BEGIN
         IF rule IS NOT NULL THEN
             first := jsonb_array_length(rule);
             FOR i IN 0..least(size, first) - 1 LOOP
-                found := array_cat(found, json_schema.interpret(rule -> i, shared, data -> i, at || '/' || i));
+                wrong := json_schema.interpret(rule -> i, shared, data -> i, at || '/' || i);
+                IF wrong IS NOT NULL THEN
+                    FOREACH fault IN ARRAY wrong LOOP
+                        found := array_append(found, fault);
+                    END LOOP;
+                END IF;
             END LOOP;
         END IF;
         rule := rules -> 'items';
         IF rule IS NOT NULL THEN
             FOR i IN first..size - 1 LOOP
-                found := array_cat(found, json_schema.interpret(rule, shared, data -> i, at || '/' || i));
+                wrong := json_schema.interpret(rule, shared, data -> i, at || '/' || i);
+                IF wrong IS NOT NULL THEN
+                    FOREACH fault IN ARRAY wrong LOOP
+                        found := array_append(found, fault);
+                    END LOOP;
+                END IF;
             END LOOP;
         END IF;
         rule := rules -> 'contains';
@@ -225,7 +256,12 @@ BEGIN
     rule := node -> 'allOf';
     IF rule IS NOT NULL THEN
         FOR i IN 0..jsonb_array_length(rule) - 1 LOOP
-            found := array_cat(found, json_schema.interpret(rule -> i, shared, data, at));
+            wrong := json_schema.interpret(rule -> i, shared, data, at);
+            IF wrong IS NOT NULL THEN
+                FOREACH fault IN ARRAY wrong LOOP
+                    found := array_append(found, fault);
+                END LOOP;
+            END IF;
         END LOOP;
     END IF;
     rule := node -> 'anyOf';
@@ -267,7 +303,12 @@ BEGIN
             child := node -> 'else';
         END IF;
         IF child IS NOT NULL THEN
-            found := array_cat(found, json_schema.interpret(child, shared, data, at));
+            wrong := json_schema.interpret(child, shared, data, at);
+            IF wrong IS NOT NULL THEN
+                FOREACH fault IN ARRAY wrong LOOP
+                    found := array_append(found, fault);
+                END LOOP;
+            END IF;
         END IF;
     END IF;
 

@@ -60,7 +60,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
                 println!("{}: valid", file.display());
                 continue;
             }
-            println!("{}: {} violations", file.display(), violations.len());
+            let plural = if violations.len() == 1 { "" } else { "s" };
+            println!("{}: {} violation{plural}", file.display(), violations.len());
             let rows = violations.iter().map(|violation| {
                 vec![violation.instance_path.clone(), violation.message.clone(), violation.schema_path.clone()]
             });

@@ -281,7 +281,7 @@ fn strings(value: Option<&Value>) -> Vec<String> {
 fn integer(place: &Place<'_>, schema: &Map<String, Value>, keyword: &str) -> Built<Option<u64>> {
     let Some(number) = schema.get(keyword).and_then(Value::as_number) else { return Ok(None) };
     let limit = number.as_u64().or_else(|| whole(number));
-    match limit.filter(|limit| *limit <= i64::MAX as u64) {
+    match limit.filter(|limit| i64::try_from(*limit).is_ok()) {
         Some(limit) => Ok(Some(limit)),
         None => Err(place.refuse(keyword, "is no whole number from 0 to 2^63")),
     }

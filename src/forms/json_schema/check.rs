@@ -112,10 +112,10 @@ fn multiplies(nodes: &[Node], id: NodeId, component: &[usize], work: &mut usize)
     let properties = |name: Option<&str>| -> usize {
         let each = here.iter().map(|node| {
             let objects = &node.objects;
-            let named = objects.properties.iter().find(|(known, _)| Some(known.as_str()) == name);
+            let known = objects.properties.iter().find(|(known, _)| Some(known.as_str()) == name);
             let patterns: usize = objects.pattern_properties.iter().map(|(_, child)| back(*child)).sum();
             let unevaluated = objects.unevaluated.iter().map(|(child, _)| back(*child)).sum::<usize>();
-            let rest = named.map_or_else(|| objects.additional.map_or(0, back), |(_, child)| back(*child));
+            let rest = known.map_or_else(|| objects.additional.map_or(0, back), |(_, child)| back(*child));
             patterns + unevaluated + rest
         });
         each.sum()

@@ -15,6 +15,7 @@ const VOCABULARY: &str = "https://json-schema.org/draft/2020-12/vocab/";
 
 /// The vocabularies in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says whether a vocabulary is there")]
 pub(super) struct Dialect {
     pub(super) applicator: bool,
     pub(super) validation: bool,
@@ -67,7 +68,7 @@ pub(super) fn check(place: &Place<'_>, resources: &BTreeMap<String, Value>) -> R
         Some(meta_schema) => {
             let pairs = resources.iter().map(|(uri, document)| (uri.as_str(), document));
             let registry =
-                Registry::new().draft(Draft::Draft202012).extend(pairs).and_then(|builder| builder.prepare());
+                Registry::new().draft(Draft::Draft202012).extend(pairs).and_then(jsonschema::RegistryBuilder::prepare);
             let registry = registry.map_err(|error| refuse(format!("its meta-schema cannot be used: {error}")))?;
             let validator = jsonschema::options()
                 .with_draft(Draft::Draft202012)

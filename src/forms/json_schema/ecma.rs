@@ -4,6 +4,7 @@
 //! Lookaheads are let through directly behind a leading `^` alone, where they are conditions of their own:
 //! `^(?=.*\d)(?!.* ).+$` is `^.*\d` and not `^.* ` and `^.+$`. So nothing has to backtrack.
 
+use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -298,6 +299,7 @@ fn literal(character: char, out: &mut String) {
     if character.is_ascii_alphanumeric() || !character.is_ascii() || character == '_' {
         out.push(character);
     } else {
-        out.push_str(&format!("\\x{{{:x}}}", u32::from(character)));
+        // Writing to a String cannot fail.
+        let _ = write!(out, "\\x{{{:x}}}", u32::from(character));
     }
 }

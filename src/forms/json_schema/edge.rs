@@ -3,7 +3,7 @@
 //!
 //! Always holds: nothing is fetched, nothing backtracks, numbers are compared as decimals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bigdecimal::{BigDecimal, Zero as _};
 use jsonschema::error::ValidationErrorKind;
@@ -75,7 +75,8 @@ impl Edge {
             return Vec::new();
         }
         let errors: Vec<_> = self.validator.iter_errors(&data).collect();
-        let told = errors.iter().filter(|error| !follows(error, &errors));
+        let follows = follows(&errors);
+        let told = errors.iter().filter(|error| !follows.contains(&asked(error)));
         violations::arrange(told.flat_map(|error| self.said(error)).collect())
     }
 
@@ -127,21 +128,41 @@ impl Edge {
     }
 }
 
-/// Whether an error says that something is unevaluated only because the schema that evaluates it failed, which another
-/// error tells: of the same application of the same schema.
-fn follows(error: &ValidationError<'_>, errors: &[ValidationError<'_>]) -> bool {
+/// An application of a schema: how the schema was come to, and where in the data.
+type Application<'e> = (&'e str, &'e str);
+
+/// The application whose `unevaluated…` an error is about; for another error one that there is not.
+fn asked<'e>(error: &'e ValidationError<'_>) -> Application<'e> {
     use ValidationErrorKind::{UnevaluatedItems, UnevaluatedProperties};
     if !matches!(error.kind(), UnevaluatedItems { .. } | UnevaluatedProperties { .. }) {
-        return false;
+        return ("none", "");
     }
-    let (path, at) = (error.evaluation_path().as_str(), error.instance_path().as_str());
-    let schema = path.rsplit_once('/').map_or("", |(schema, _)| schema);
-    let below =
-        |path: &str, of: &str| path.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    errors.iter().any(|other| {
-        let other_path = other.evaluation_path().as_str();
-        other_path != path && below(other_path, schema) && below(other.instance_path().as_str(), at)
-    })
+    let path = error.evaluation_path().as_str();
+    (path.rsplit_once('/').map_or("", |(schema, _)| schema), error.instance_path().as_str())
+}
+
+/// The applications in which something is unevaluated only because the schema that evaluates it failed, which another
+/// error tells: one from inside of the same application.
+fn follows<'e>(errors: &'e [ValidationError<'_>]) -> HashSet<Application<'e>> {
+    let mut applications: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for (schema, at) in errors.iter().map(asked).filter(|(schema, _)| *schema != "none") {
+        applications.entry(schema).or_default().insert(at);
+    }
+    let mut found = HashSet::new();
+    for error in errors {
+        let own = asked(error);
+        for schema in parents(error.evaluation_path().as_str()) {
+            let Some((schema, places)) = applications.get_key_value(schema) else { continue };
+            let at = parents(error.instance_path().as_str()).filter_map(|at| places.get(at));
+            found.extend(at.map(|at| (*schema, *at)).filter(|application| *application != own));
+        }
+    }
+    found
+}
+
+/// A path, and those that it begins with.
+fn parents(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(parent, _)| parent))
 }
 
 fn definitions_of(root: &Value, id: NodeId) -> impl Iterator<Item = String> {

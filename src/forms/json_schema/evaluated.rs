@@ -37,7 +37,8 @@ pub(super) fn fill(nodes: &mut [Node]) -> Result<(), Refusal> {
             let evaluated = what.collect(nodes, id, true, &mut work);
             visits = work.visits;
             if work.is_too_much() {
-                let reason = format!("more than {MAX_BRANCHES} conditions, or too many schemas, decide what is unevaluated");
+                let reason =
+                    format!("more than {MAX_BRANCHES} conditions, or too many schemas, decide what is unevaluated");
                 return Err(Refusal::new(nodes[id].place.clone(), reason));
             }
             let unevaluated = match what {

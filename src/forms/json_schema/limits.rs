@@ -12,6 +12,7 @@ const MAX_DEPTH: usize = 64;
 const MAX_VALUES: usize = 10_000;
 const MAX_PATTERNS: usize = 200;
 const MAX_SKIPS: usize = 1_000;
+const MAX_PATTERN_BYTES: usize = 64 << 10;
 
 /// Checks one document, before anything else looks at it. `name`: see [`super::documents::Place::name`].
 pub(super) fn check(name: &str, document: &Value) -> Result<(), Refusal> {
@@ -72,7 +73,12 @@ pub(super) fn patterns(nodes: &[Node]) -> Result<(), Refusal> {
         let reason = format!("its patterns together have more than {MAX_SKIPS} pieces that may be left out");
         return Err(Refusal::new(String::new(), reason));
     }
-    if regexes(nodes).len() > MAX_PATTERNS {
+    let regexes = regexes(nodes);
+    if regexes.iter().map(String::len).sum::<usize>() > MAX_PATTERN_BYTES {
+        let reason = format!("its patterns come to more than {} KB", MAX_PATTERN_BYTES >> 10);
+        return Err(Refusal::new(String::new(), reason));
+    }
+    if regexes.len() > MAX_PATTERNS {
         return Err(Refusal::new(String::new(), format!("has more than {MAX_PATTERNS} patterns")));
     }
     Ok(())

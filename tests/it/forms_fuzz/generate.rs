@@ -123,7 +123,7 @@ impl Generator {
     }
 
     /// A tree that can be extended, and a plain schema.
-    pub fn resources(&self) -> BTreeMap<String, Value> {
+    pub fn resources() -> BTreeMap<String, Value> {
         let tree = json!({
             "$id": "https://example.org/tree",
             "$dynamicAnchor": "node",
@@ -138,7 +138,7 @@ impl Generator {
         if self.decimals {
             return None;
         }
-        let resources = self.resources();
+        let resources = Self::resources();
         let pairs = resources.iter().map(|(uri, document)| (uri.as_str(), document));
         let registry = jsonschema::Registry::new().extend(pairs).unwrap().prepare().unwrap();
         let options = jsonschema::options().with_draft(jsonschema::Draft::Draft202012);

@@ -30,7 +30,7 @@ async fn all_validators_agree(#[future(awt)] db: TestDatabase) {
         schemas += 1;
         let mut generator = Generator::new(StdRng::seed_from_u64(round));
         let definition = generator.schema();
-        let schema = match JsonSchema::compile(&definition, &generator.resources(), CompileOptions::default()) {
+        let schema = match JsonSchema::compile(&definition, &Generator::resources(), CompileOptions::default()) {
             Ok(schema) => schema,
             Err(bedplate::Error::Invalid { violations }) => {
                 if std::env::var_os("BEDPLATE_FUZZ_REFUSED").is_some() {

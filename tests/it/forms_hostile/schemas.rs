@@ -56,7 +56,7 @@ fn unknown_vocabulary() -> Value {
 #[case::deep_in_a_value(json!({"const": nested(64)}), "definition/const/not/", "deeper than 64 levels")]
 #[case::choices(json!({"enum": (0..10_001).collect::<Vec<_>>()}), "definition/enum", "more than 10000 values")]
 #[case::size(json!({"$comment": "x".repeat(257 << 10)}), "definition", "more than 256 KB")]
-#[case::laughs(laughs(40), "definition/$defs/", "more than 50000 schemas")]
+#[case::laughs(laughs(30), "definition/$defs/", "more than 50000 schemas")]
 #[case::circle(json!({"$ref": "#"}), "definition", "without going deeper")]
 #[case::circle_of_two(json!({"$ref": "#/$defs/d0", "$defs": {"d0": to(1), "d1": to(0)}}), "definition/$defs/d", "without going deeper")]
 #[case::circle_in_all_of(json!({"allOf": [{"type": "object"}, {"$ref": "#"}]}), "definition", "without going deeper")]
@@ -105,21 +105,18 @@ fn a_hostile_schema_is_refused(#[case] definition: Value, #[case] field: &str, #
 #[case::references(chain(5_000))]
 #[case::in_all_of(json!({"$ref": "#/$defs/d0", "$defs": defs((1..400).map(|n| json!({"allOf": [to(n)]})).chain([json!(true)]))}))]
 #[case::in_items(json!({"$ref": "#/$defs/d0", "$defs": defs((1..400).map(|n| json!({"items": to(n)})).chain([json!(true)]))}))]
-#[ignore = "ends the process in the dev build"]
 fn a_long_chain_is_refused_on_a_small_stack(#[case] definition: Value) {
     let why = compile(&definition, &BTreeMap::new()).expect_err("refused");
     assert!(why[0].message.contains("stand inside of one another"), "{:?}", why[0]);
 }
 
-/// What costs more at every level, or with every pair, is refused before it is done; without an end to wait for, these
-/// are run by hand.
+/// What costs more at every level, or with every pair, is refused before it is done: this test would not end else.
 #[rstest]
 #[case::laughs(unevaluated_laughs(60))]
 #[case::circles(wide_circles(1_000))]
 #[case::dynamic_anchors(dynamic_anchors(3_000))]
-#[ignore = "takes minutes or for ever"]
 fn work_has_an_end(#[case] definition: Value) {
-    let _ = compile(&definition, &BTreeMap::new());
+    compile(&definition, &BTreeMap::new()).expect_err("refused");
 }
 
 /// 1 KB that asks 2^60 times what is evaluated.
@@ -172,7 +169,7 @@ fn a_hostile_resource_is_refused(
 #[case::deep(nested(64), json!(1), json!(2), [true, true])]
 #[case::choices(json!({"enum": (0..10_000).collect::<Vec<_>>()}), json!(9_999), json!(10_000), [true, false])]
 #[case::laughs(laughs(13), json!(1), json!("1"), [true, false])]
-#[case::chain(chain(140), json!(1), json!(2), [true, true])]
+#[case::chain(chain(60), json!(1), json!(2), [true, true])]
 #[case::patterns(properties(200, |n| json!({"pattern": format!("^{n}$")})), json!({"d7": "7"}), json!({"d7": "8"}), [true, false])]
 #[case::many(properties(2_000, |_| json!({"type": "integer"})), json!({"d1999": 1}), json!({"d1999": "1"}), [true, false])]
 #[case::tree(json!({"items": {"$ref": "#"}, "type": "array"}), json!([[], [[]]]), json!([[], [[1]]]), [true, false])]
