@@ -151,13 +151,21 @@ fn follows<'e>(errors: &'e [ValidationError<'_>]) -> HashSet<Application<'e>> {
     let mut found = HashSet::new();
     for error in errors {
         let own = asked(error);
-        for schema in parents(error.evaluation_path().as_str()) {
+        for schema in parents(came_by(error)) {
             let Some((schema, places)) = applications.get_key_value(schema) else { continue };
             let at = parents(error.instance_path().as_str()).filter_map(|at| places.get(at));
             found.extend(at.map(|at| (*schema, *at)).filter(|application| *application != own));
         }
     }
     found
+}
+
+/// By which keywords a schema was come to. Of a name's error the one inside tells.
+fn came_by<'e>(error: &'e ValidationError<'_>) -> &'e str {
+    match error.kind() {
+        ValidationErrorKind::PropertyNames { error } => error.evaluation_path().as_str(),
+        _ => error.evaluation_path().as_str(),
+    }
 }
 
 /// A path, and those that it begins with.
