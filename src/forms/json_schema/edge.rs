@@ -63,12 +63,7 @@ impl Edge {
     /// What is wrong with the data, see [`violations::arrange`].
     pub(super) fn violations(&self, data: &Value) -> Vec<SchemaViolation> {
         if self.limits_depth && is_deeper(data, MAX_DATA_DEPTH) {
-            return vec![SchemaViolation {
-                instance_path: String::new(),
-                schema_path: String::new(),
-                keyword: "maxDepth".to_owned(),
-                message: TOO_DEEP.to_owned(),
-            }];
+            return vec![of_the_whole("maxDepth", TOO_DEEP)];
         }
         let data = as_stored(data);
         if self.validator.is_valid(&data) {
@@ -77,7 +72,12 @@ impl Edge {
         let errors: Vec<_> = self.validator.iter_errors(&data).collect();
         let follows = follows(&errors);
         let told = errors.iter().filter(|error| !follows.contains(&asked(error)));
-        violations::arrange(told.flat_map(|error| self.said(error)).collect())
+        let mut told = violations::arrange(told.flat_map(|error| self.said(error)).collect());
+        // The verdict stands, whatever is told of it.
+        if told.is_empty() {
+            told.push(of_the_whole("invalid", "is not valid"));
+        }
+        told
     }
 
     /// In our words, and at the place in the schema as it was written.
@@ -125,6 +125,15 @@ impl Edge {
             }
             _ => vec![say(here.to_owned(), keyword, None)],
         }
+    }
+}
+
+fn of_the_whole(keyword: &str, message: &str) -> SchemaViolation {
+    SchemaViolation {
+        instance_path: String::new(),
+        schema_path: String::new(),
+        keyword: keyword.to_owned(),
+        message: message.to_owned(),
     }
 }
 

@@ -35,8 +35,8 @@ pub(super) fn pattern(format: &str) -> Option<Result<Pattern, String>> {
     };
     Some(match source.strip_prefix("(?=.{1,253}$)") {
         // The lookahead has to stand directly behind the ^.
-        Some(rest) => Pattern::new(&format!("^(?=.{{1,253}}$)(?:{rest})$")),
-        None => Pattern::new(&format!("^(?:{source})$")),
+        Some(rest) => Pattern::of_ours(&format!("^(?=.{{1,253}}$)(?:{rest})$")),
+        None => Pattern::of_ours(&format!("^(?:{source})$")),
     })
 }
 

@@ -63,6 +63,17 @@ impl Pattern {
         if source.chars().count() > MAX_LENGTH {
             return Err(format!("the pattern has more than {MAX_LENGTH} characters"));
         }
+        let pattern = Self::of_ours(source)?;
+        for part in &pattern.parts {
+            if part.skips > MAX_SKIPS {
+                return Err(format!("it has more than {MAX_SKIPS} pieces that may be left out, repetitions counted"));
+            }
+        }
+        Ok(pattern)
+    }
+
+    /// One that is written in this code, and may be longer.
+    pub(super) fn of_ours(source: &str) -> Result<Self, String> {
         let parts = ecma::translate(source)?.into_iter().map(|(negated, text)| Part::new(negated, &text));
         Ok(Self { source: source.to_owned(), parts: parts.collect::<Result<_, _>>()? })
     }
@@ -86,9 +97,6 @@ impl Part {
         })?;
         let mut ranges = 0;
         let skips = skips(&hir);
-        if skips > MAX_SKIPS {
-            return Err(format!("it has more than {MAX_SKIPS} pieces that may be left out, repetitions counted"));
-        }
         if weight(&hir, &mut ranges) > MAX_WEIGHT || ranges > MAX_RANGES {
             return Err("its repetitions or classes make it too large".to_owned());
         }

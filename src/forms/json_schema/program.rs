@@ -120,7 +120,7 @@ pub(super) struct Objects {
     pub(super) required: Vec<String>,
     pub(super) dependent_required: Vec<(String, Vec<String>)>,
     pub(super) properties: Vec<(String, NodeId)>,
-    /// The expression, and the keyword's own key.
+    /// By the expression, as all engines read it.
     pub(super) pattern_properties: Vec<(String, NodeId)>,
     pub(super) additional: Option<NodeId>,
     pub(super) names: Option<NodeId>,
