@@ -88,7 +88,8 @@ impl Check {
     }
 }
 
-fn holds_nul(value: &Value) -> bool {
+/// Whether a text or a name in it has a NUL, which `jsonb` cannot store.
+pub(crate) fn holds_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
         Value::Array(items) => items.iter().any(holds_nul),

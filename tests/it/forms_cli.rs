@@ -37,6 +37,19 @@ fn check(arguments: &[&str]) -> Output {
     bedplate(folder.path(), &[], &[&["forms", "check"], arguments].concat())
 }
 
+/// What no database can store is not valid, whatever the schema says of it.
+#[test]
+fn a_nul_character_is_never_valid() {
+    let files =
+        folder(&[("any.json", "true"), ("nul.json", r#"{"a": ["\u0000"]}"#), ("name.json", r#"{"\u0000": 1}"#)]);
+    let path = |name: &str| files.path().join(name).display().to_string();
+    for name in ["nul.json", "name.json"] {
+        let checked = check(&[&path("any.json"), &path(name)]);
+        assert_eq!(checked.status.code(), Some(5), "{checked:?}");
+        assert!(out(&checked).contains("holds a NUL character"), "{}", out(&checked));
+    }
+}
+
 #[test]
 fn a_schema_and_data_are_checked_without_a_database() {
     let schema = check(&["contact.json"]);

@@ -15,6 +15,7 @@ use super::pattern::Pattern;
 use super::program::{Node, NodeId, Program, Type};
 use super::violations::{self, MAX_DATA_DEPTH, TOO_DEEP};
 use crate::error::SchemaViolation;
+use crate::validation::holds_nul;
 
 /// A validator in this process.
 pub(super) struct Edge {
@@ -64,6 +65,10 @@ impl Edge {
     pub(super) fn violations(&self, data: &Value) -> Vec<SchemaViolation> {
         if self.limits_depth && is_deeper(data, MAX_DATA_DEPTH) {
             return vec![of_the_whole("maxDepth", TOO_DEEP)];
+        }
+        // No database has such data, so none could say that it is valid.
+        if holds_nul(data) {
+            return vec![of_the_whole("nul", "holds a NUL character, which PostgreSQL cannot store")];
         }
         let data = as_stored(data);
         if self.validator.is_valid(&data) {
