@@ -21,6 +21,7 @@ pub mod status;
 mod tenant;
 mod transaction;
 mod url;
+mod wake;
 
 use diesel::sql_types::{Bool, Text};
 use diesel::{QueryableByName, sql_query};
@@ -37,6 +38,7 @@ pub use name::DatabaseName;
 pub use pool::connect;
 pub use tenant::{AllTenants, MAX_USER_AGENT, SessionTx, Sessions, SystemTx, TenantContext, TenantTx, Tx};
 pub use url::DatabaseUrl;
+pub(crate) use wake::{Channel, Wakeups};
 
 use crate::error::{Error, Result};
 use crate::tenancy::UsesInFlight;

@@ -16,6 +16,7 @@ use tokio_postgres::tls::NoTlsStream;
 
 use super::config::Config;
 use super::url::DatabaseUrl;
+use super::wake::Waker;
 use crate::error::{Error, Result, WaitedFor};
 use crate::forms::Validators;
 
@@ -71,6 +72,8 @@ pub(crate) struct Pool {
     last_failure: LastFailure,
     /// Of the forms in this database, for its transactions.
     pub(super) validators: Validators,
+    /// Of its transactions' readers.
+    pub(super) waker: Waker,
 }
 
 impl Pool {
@@ -95,7 +98,7 @@ impl Pool {
             .build_unchecked(AsyncDieselConnectionManager::new_with_config(String::new(), manager));
         // A pool that is full already does without it.
         let _ = connections.add(first);
-        Self { connections, last_failure, validators: Validators::default() }
+        Self { connections, last_failure, validators: Validators::default(), waker: Waker::default() }
     }
 
     /// A connection, after waiting for one if need be.

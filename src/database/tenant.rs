@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU8, AtomicUsize};
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
@@ -95,6 +95,8 @@ pub struct Tx<Scope> {
     pub(super) scope: Scope,
     /// Savepoints that are set and not ended.
     pub(super) savepoints: Arc<AtomicUsize>,
+    /// Who is woken after COMMIT: a bit each [`Channel`](super::wake::Channel).
+    pub(super) wakes: Arc<AtomicU8>,
     /// Compiled forms, shared by all transactions of the pool.
     pub(crate) validators: Validators,
 }

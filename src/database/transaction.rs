@@ -12,7 +12,7 @@
 //! | the closure's future is dropped | rolled back; the pool discards the connection |
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -62,10 +62,12 @@ where
 {
     let connection = Arc::new(connection);
     let savepoints = Arc::new(AtomicUsize::new(0));
+    let wakes = Arc::new(AtomicU8::new(0));
     let tx = Tx {
         connection: connection.clone(),
         scope: scope.clone(),
         savepoints: savepoints.clone(),
+        wakes: wakes.clone(),
         validators: pool.validators.clone(),
     };
     let outcome = work(tx).await;
@@ -74,7 +76,11 @@ where
     let Some(mut connection) = Arc::into_inner(connection) else { return Err(Error::HandleEscaped) };
     let outcome = if savepoints.load(Ordering::Relaxed) == 0 { outcome } else { outcome.and(Err(Error::Aborted)) };
     match outcome {
-        Ok(value) => commit(&mut connection).await.map(|()| value),
+        Ok(value) => {
+            commit(&mut connection).await?;
+            pool.waker.wake(pool, wakes.load(Ordering::Relaxed));
+            Ok(value)
+        }
         Err(error) => {
             roll_back(&mut connection).await;
             Err(error)
