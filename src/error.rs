@@ -8,6 +8,7 @@ use std::fmt;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
 
 use crate::database::migrate::Problem;
+use crate::events::AppendConflict;
 use crate::ids::{Entity, Id};
 
 /// The result of everything here.
@@ -68,6 +69,12 @@ pub enum Error {
         state: String,
         /// What was asked for.
         action: &'static str,
+    },
+    /// An append came up against an event that its decision had not seen. Read again, and decide again.
+    #[error("append condition failed: {conflict}")]
+    AppendConflict {
+        /// What it came up against.
+        conflict: AppendConflict,
     },
     /// The last owner of an organization stays: make another member owner first, or delete the organization.
     #[error("the last owner of an organization stays: make another member owner first")]
@@ -347,6 +354,11 @@ fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformat
     if LOST.iter().any(|lost| message.starts_with(lost)) {
         return Error::Unavailable { message: message.to_owned() };
     }
+    if message.starts_with("append condition failed")
+        && let Some(conflict) = info.details().and_then(|detail| serde_json::from_str(detail).ok())
+    {
+        return Error::AppendConflict { conflict };
+    }
     match message {
         "deadlock detected" => Error::Contention { message: message.to_owned() },
         "canceling statement due to statement timeout" => Error::Timeout { waited_for: WaitedFor::Statement },
@@ -356,6 +368,7 @@ fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformat
             Error::Forbidden { message: m.to_owned() }
         }
         m if m.starts_with("value too long for type") => Error::invalid("value", "is too long"),
+        m if m.starts_with("invalid input syntax for type") => Error::invalid("value", "cannot be read"),
         "numeric field overflow" => Error::invalid("value", "is too large"),
         m if m.starts_with("invalid byte sequence") || m.starts_with("unsupported Unicode escape sequence") => {
             Error::invalid("value", "holds a character that PostgreSQL cannot store (NUL)")

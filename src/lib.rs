@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod database;
 pub mod error;
+pub mod events;
 pub mod forms;
 pub mod ideas;
 pub mod ids;
@@ -13,7 +14,7 @@ pub mod repositories;
 pub mod rfq;
 /// The tables, as `diesel print-schema` writes them.
 #[rustfmt::skip]
-#[expect(clippy::doc_markdown, reason = "generated from the database's comments")]
+#[expect(clippy::doc_markdown, missing_docs, reason = "generated from the database's comments")]
 pub mod schema;
 pub mod sql;
 pub mod tenancy;

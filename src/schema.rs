@@ -1,5 +1,11 @@
 // @generated automatically by Diesel CLI.
 
+pub mod sql_types {
+    #[derive(diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "xid8", schema = "pg_catalog"))]
+    pub struct Xid8;
+}
+
 diesel::table! {
     /// What one agent found out about one idea, in one evaluation.
     agent_results (tenant_id, id) {
@@ -166,6 +172,85 @@ diesel::table! {
         created_at -> Timestamptz,
         /// When the row last changed (trigger).
         updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Where subscribers stand. A subscription is shared by its workers in partitions; a worker has one for as long as its lease.
+    event_subscriptions (tenant_id, name, partition) {
+        /// Whose events; the nil UUID: those of all tenants.
+        tenant_id -> Uuid,
+        /// Who reads them: mailer.
+        #[max_length = 255]
+        name -> Varchar,
+        /// Which share: events whose partition key has this hash modulo partitions.
+        partition -> Int4,
+        /// How many shares there are.
+        partitions -> Int4,
+        /// Up to here everything is done.
+        position -> Int8,
+        /// The worker that has it.
+        #[max_length = 255]
+        claimed_by -> Nullable<Varchar>,
+        /// Counts the claims: the fencing token. What a worker writes names the claim that it made.
+        claims -> Int4,
+        /// Until then nobody else gets it.
+        lease_expires_at -> Nullable<Timestamptz>,
+        /// When the row was made.
+        created_at -> Timestamptz,
+        /// When the row last changed (trigger).
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    /// Which events have a tag. Written by append_events() alone; whoever reads it compares events.tags too, for two tags may have one hash.
+    event_tags (tenant_id, tag, position) {
+        /// The tenant of the event.
+        tenant_id -> Uuid,
+        /// event_tag_hash() of the tag.
+        tag -> Int8,
+        /// Of the event.
+        position -> Int8,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use super::sql_types::Xid8;
+
+    /// What happened, in order. Append-only: written by append_events() alone, in every language; nobody changes an event.
+    events (tenant_id, position) {
+        /// The tenant of the event.
+        tenant_id -> Uuid,
+        /// Its place in the order of all events of all tenants. Grows with gaps; what is committed later may have a lower one, so readers stop at event_head().
+        position -> Int8,
+        /// Unique inside the tenant.
+        id -> Uuid,
+        /// What happened: StudentEnrolled.
+        #[max_length = 255]
+        event_type -> Varchar,
+        /// The facts, any JSON.
+        event_data -> Jsonb,
+        /// An object: user_id, schema_version (1 where it is missing), and what the application adds.
+        metadata -> Jsonb,
+        /// What it is about, key:value each, sorted: course:c1. Found by event_tags.
+        tags -> Array<Nullable<Text>>,
+        /// Of which kind the stream is; all three of aggregate_type, aggregate_id, event_version are set or none.
+        #[max_length = 255]
+        aggregate_type -> Nullable<Varchar>,
+        /// Which stream it belongs to.
+        aggregate_id -> Nullable<Uuid>,
+        /// Its place in the stream: 1 for the first, without gaps.
+        event_version -> Nullable<Int4>,
+        /// The request that led to it (setting app.correlation_id).
+        correlation_id -> Nullable<Uuid>,
+        /// The event that led to it.
+        causation_id -> Nullable<Uuid>,
+        /// When it was appended, by the clock.
+        created_at -> Timestamptz,
+        /// Which transaction wrote it: what a snapshot has seen. No order: after a dump and restore they begin anew.
+        transaction_id -> Xid8,
     }
 }
 
@@ -430,6 +515,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     audit_log,
     business_ideas,
     evaluations,
+    event_subscriptions,
+    event_tags,
+    events,
     form_definitions,
     form_submissions,
     idempotency_keys,

@@ -25,6 +25,7 @@ mod compose;
 mod diesel_cli;
 mod doctor;
 mod entitlements;
+mod events;
 mod exercise;
 mod failures;
 mod form_publish;

@@ -1,0 +1,336 @@
+-- Where readers stop. Every append announces, before it draws positions, "mine are greater than this one": the
+-- announcement is an advisory lock whose key says the position (two numbers of 32 bits: 72, 12 bits of the
+-- tenant's hash, 43 bits of the position), in shared mode, so that nobody waits for it, and it ends with the
+-- transaction, after the commit can be seen.
+CREATE FUNCTION event_head() RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    tenant uuid := public.current_tenant();
+    -- Before the locks are looked at: what is drawn later is greater.
+    last bigint := coalesce(pg_sequence_last_value('public.events_position_seq'), 0);
+    announced bigint;
+BEGIN
+    SELECT min((classid::bigint & 4095) << 31 | objid::bigint) INTO announced
+      FROM pg_locks
+     WHERE locktype = 'advisory' AND objsubid = 2 AND mode = 'ShareLock' AND granted
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND classid::bigint >> 24 = 72
+       AND (tenant IS NULL OR (classid::bigint >> 12) & 4095 = uuid_hash_extended(tenant, 0) & 4095);
+    RETURN least(last, announced);
+END
+$$;
+COMMENT ON FUNCTION event_head() IS
+    'The position up to which every event is there that ever will be: of this tenant, without one of all. Read events in a later statement, never in the same.';
+REVOKE EXECUTE ON FUNCTION event_head() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_head() TO bedplate_app, bedplate_system;
+
+-- For a decision: a token, then what is decided on, in a later statement, then the append with the token. The head
+-- comes from before the snapshot. A position would not do: an append that is under way has a lower one than events
+-- that were read, and matches a moment later. A transaction sees its own events, whatever its snapshot says: those
+-- up to the last position of this moment.
+CREATE FUNCTION event_token() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    head bigint := public.event_head();
+    last bigint := coalesce(pg_sequence_last_value('public.events_position_seq'), 0);
+BEGIN
+    RETURN concat_ws('.', (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, head, last,
+        coalesce(pg_current_xact_id_if_assigned(), '0'), pg_current_snapshot());
+END
+$$;
+COMMENT ON FUNCTION event_token() IS
+    'What was committed before, as the condition of an append wants it ("after"): take it before you read what you decide on. Good until the server is started anew.';
+REVOKE EXECUTE ON FUNCTION event_token() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_token() TO bedplate_app;
+
+-- Whether an event was seen by the statement that made the token.
+CREATE FUNCTION event_was_seen(event_transaction xid8, event_position bigint, token text[]) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN token IS NULL THEN false
+        WHEN event_transaction = token[4]::xid8 THEN event_position <= token[3]::bigint
+        ELSE pg_visible_in_snapshot(event_transaction, token[5]::pg_snapshot) END;
+COMMENT ON FUNCTION event_was_seen(xid8, bigint, text[]) IS 'For append_events(): whether a token of event_token() covers an event.';
+REVOKE EXECUTE ON FUNCTION event_was_seen(xid8, bigint, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_was_seen(xid8, bigint, text[]) TO bedplate_definer;
+
+-- append_events() asks whether the tenant is there.
+CREATE POLICY definer ON tenants FOR SELECT TO bedplate_definer USING (true);
+COMMENT ON POLICY definer ON tenants IS 'For append_events(), which looks whether the tenant is there.';
+GRANT SELECT (id) ON tenants TO bedplate_definer;
+
+-- Of several tags an event has to have all: it is looked for by the one that the fewest have, of those after `since`.
+CREATE FUNCTION rarest_event_tag(tenant uuid, tags text[], since bigint) RETURNS bigint
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+        SELECT event_tag_hash(t.tag) FROM unnest(rarest_event_tag.tags) AS t (tag)
+         ORDER BY (SELECT count(*) FROM (SELECT FROM event_tags AS o
+                    WHERE o.tenant_id = rarest_event_tag.tenant AND o.tag = event_tag_hash(t.tag)
+                      AND o.position > rarest_event_tag.since
+                    LIMIT 1000) AS few)
+         LIMIT 1;
+    END;
+COMMENT ON FUNCTION rarest_event_tag(uuid, text[], bigint) IS
+    'The hash of the tag that the fewest events after a position have; from a thousand on they count as equal.';
+REVOKE EXECUTE ON FUNCTION rarest_event_tag(uuid, text[], bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION rarest_event_tag(uuid, text[], bigint) TO bedplate_app, bedplate_definer;
+
+-- Exactly what the condition says, under the locks of append_events().
+CREATE FUNCTION check_event_condition(tenant uuid, condition jsonb, token text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+    AS $$
+DECLARE
+    since bigint := coalesce(token[2]::bigint, 0);
+    item record;
+    driver bigint;
+    conflict record;
+BEGIN
+    FOR item IN
+        SELECT i.ordinality - 1 AS number, ARRAY(SELECT jsonb_array_elements_text(i.value -> 'tags')) AS tags,
+               ARRAY(SELECT jsonb_array_elements_text(i.value -> 'types')) AS types
+          FROM jsonb_array_elements(condition -> 'fail_if_events_match') WITH ORDINALITY AS i
+    LOOP
+        IF cardinality(item.tags) > 0 THEN
+            driver := public.rarest_event_tag(tenant, item.tags, since);
+            SELECT e.position, e.id, e.event_type INTO conflict
+              FROM public.event_tags AS t
+              JOIN public.events AS e ON e.tenant_id = tenant AND e.position = t.position
+             WHERE t.tenant_id = tenant AND t.tag = driver AND t.position > since
+               AND e.tags @> item.tags AND (item.types = '{}' OR e.event_type = ANY (item.types))
+               AND NOT public.event_was_seen(e.transaction_id, e.position, token)
+             ORDER BY t.position LIMIT 1;
+        ELSIF cardinality(item.types) > 0 THEN
+            SELECT e.position, e.id, e.event_type INTO conflict FROM public.events AS e
+             WHERE e.tenant_id = tenant AND e.event_type = ANY (item.types) AND e.position > since
+               AND NOT public.event_was_seen(e.transaction_id, e.position, token)
+             LIMIT 1;
+        ELSE
+            SELECT e.position, e.id, e.event_type INTO conflict FROM public.events AS e
+             WHERE e.tenant_id = tenant AND e.position > since
+               AND NOT public.event_was_seen(e.transaction_id, e.position, token)
+             ORDER BY e.position LIMIT 1;
+        END IF;
+        IF FOUND THEN
+            RAISE EXCEPTION 'append condition failed: % at position % was not seen', conflict.event_type, conflict.position
+                USING ERRCODE = 'BP001', HINT = 'Read again, and decide again.',
+                      DETAIL = jsonb_build_object('item', item.number, 'position', conflict.position, 'id', conflict.id,
+                                                  'event_type', conflict.event_type);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION check_event_condition(uuid, jsonb, text[]) IS
+    'For append_events(): raises BP001 where an event matches the condition and was not seen.';
+REVOKE EXECUTE ON FUNCTION check_event_condition(uuid, jsonb, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION check_event_condition(uuid, jsonb, text[]) TO bedplate_definer;
+
+CREATE FUNCTION check_event_stream(tenant uuid, stream jsonb) RETURNS int
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    stream_id uuid := stream ->> 'aggregate_id';
+    expected int := stream ->> 'expected_version';
+    version int;
+    type text;
+BEGIN
+    SELECT e.event_version, e.aggregate_type INTO version, type FROM public.events AS e
+     WHERE e.tenant_id = tenant AND e.aggregate_id = stream_id ORDER BY e.event_version DESC LIMIT 1;
+    version := coalesce(version, 0);
+    IF type <> stream ->> 'aggregate_type' THEN
+        RAISE EXCEPTION 'stream % is of the type %', stream_id, type
+            USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'aggregate_type',
+                  CONSTRAINT = 'events_aggregate_type_check';
+    ELSIF version <> expected THEN
+        RAISE EXCEPTION 'append condition failed: stream % is at version %, expected was %', stream_id, version, expected
+            USING ERRCODE = 'BP001', HINT = 'Read again, and decide again.',
+                  DETAIL = jsonb_build_object('aggregate_id', stream_id, 'expected', expected, 'version', version);
+    END IF;
+    RETURN version;
+END
+$$;
+COMMENT ON FUNCTION check_event_stream(uuid, jsonb) IS
+    'For append_events(): the version that a stream is at; raises BP001 where another one was expected.';
+REVOKE EXECUTE ON FUNCTION check_event_stream(uuid, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION check_event_stream(uuid, jsonb) TO bedplate_definer;
+
+-- 1. Locks, before anything is looked at; what looks is a later statement, for it must see what was committed while
+--    a lock was waited for. The tenant first, then everything else by name: types (\x01), the stream (\x02), tags.
+--    So no two appends wait for each other; and a later append of the same transaction, whose names may come before
+--    those that are held, does not wait for them: it tries, and gives up as a serialization failure.
+--    Shared: the tenant, and types and tags of the events. Exclusive: the first tag of each item of the condition;
+--    of an item without tags its types; of one without both, the tenant. An event that matches an item has what the
+--    item locks, so its append waits for this one, or this one for it.
+-- 2. The announcement to readers (see event_head()). Only then positions are drawn.
+-- 3. The condition: is there an event that matches and was not seen? For the commonest condition, one item with
+--    tags, it is asked by the statement that inserts, and asked closely where something has the tag.
+-- Every expression of PL/pgSQL is prepared anew in each transaction: what can be said in one is not said in two, and
+-- `IF … IS NULL THEN NULL` calls a function as an expression, for PERFORM would make a statement of it.
+CREATE FUNCTION append_events(events jsonb, condition jsonb DEFAULT NULL, stream jsonb DEFAULT NULL) RETURNS bigint[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    -- A plan that is made while a table is small is kept when it has grown.
+    SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+    AS $$
+DECLARE
+    tenant uuid := nullif(current_setting('app.tenant_id', true), '')::uuid;
+    seed bigint := uuid_hash_extended(tenant, 0);
+    shared text[];
+    -- Of the condition's items.
+    exclusive text[];
+    items int := 0;
+    token text[];
+    since bigint := 0;
+    only_tag bigint;
+    stream_id uuid;
+    version int;
+    names text[];
+    name text;
+    head bigint;
+    positions bigint[];
+BEGIN
+    IF (CASE WHEN jsonb_typeof(events) = 'array' THEN jsonb_array_length(events) = 1 AND jsonb_typeof(events -> 0) = 'object' END) THEN
+        shared := (jsonb_populate_record(NULL::public.events, events -> 0)).tags || (E'\x01' || (events #>> '{0,event_type}'));
+    ELSIF jsonb_typeof(events) = 'array' AND jsonb_array_length(events) BETWEEN 2 AND 1000 THEN
+        SELECT array_agg(DISTINCT t.tag) FILTER (WHERE t.ordinality IS NOT NULL) || array_agg(DISTINCT E'\x01' || e.event_type)
+          INTO shared
+          FROM jsonb_populate_recordset(NULL::public.events, append_events.events) AS e
+          LEFT JOIN LATERAL unnest(e.tags) WITH ORDINALITY AS t (tag) ON true;
+    END IF;
+    -- Joined by what neither a tag nor a type may hold.
+    IF (tenant IS NOT NULL AND current_setting('transaction_isolation') = 'read committed'
+        AND array_position(shared, NULL) IS NULL
+        AND array_to_string(shared, E'\x1f')
+            ~ '^((\x01[^\x01-\x1f]*[^\s\x01-\x1f][^\x01-\x1f]*|[^:\x01-\x1f]+:[^\x01-\x1f]+)(\x1f|$))+$') IS NOT TRUE
+    THEN
+        PERFORM public.require_tenant();
+        IF current_setting('transaction_isolation') <> 'read committed' THEN
+            RAISE EXCEPTION 'append_events() works at READ COMMITTED, not at %', upper(current_setting('transaction_isolation'))
+                USING ERRCODE = 'feature_not_supported',
+                      HINT = 'A snapshot that is older than the locks does not see what it has to.';
+        END IF;
+        RAISE EXCEPTION 'append_events() takes an array of 1 to 1000 objects with an event_type and tags of the form key:value, without control characters'
+            USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'events', CONSTRAINT = 'events_events_check';
+    END IF;
+
+    IF condition IS NOT NULL THEN
+        IF jsonb_typeof(condition -> 'fail_if_events_match') = 'array' THEN
+            items := jsonb_array_length(condition -> 'fail_if_events_match');
+        END IF;
+        exclusive := ARRAY[condition #>> '{fail_if_events_match,0,tags,0}'];
+        IF items = 1 AND exclusive[1] <> '' THEN
+            only_tag := hashtextextended(exclusive[1] COLLATE "C", 0);
+        ELSE
+            -- NULL stands for an item that any event matches.
+            SELECT array_agg(coalesce(i.item #>> '{tags,0}', E'\x01' || t.type)) INTO exclusive
+              FROM jsonb_array_elements(CASE WHEN items BETWEEN 1 AND 100 THEN condition -> 'fail_if_events_match' ELSE '[]' END) AS i (item)
+              LEFT JOIN LATERAL jsonb_array_elements_text(i.item -> 'types') AS t (type) ON i.item #>> '{tags,0}' IS NULL;
+            IF exclusive IS NULL OR array_position(exclusive, '') IS NOT NULL THEN
+                RAISE EXCEPTION 'a condition is an object with an array fail_if_events_match of 1 to 100 items, and no tag of them is empty'
+                    USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'condition', CONSTRAINT = 'events_condition_check';
+            END IF;
+        END IF;
+        token := string_to_array(condition ->> 'after', '.');
+        IF token IS NOT NULL THEN
+            IF (token[1]::bigint = (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
+                AND num_nulls(token[3]::bigint, token[4]::xid8, token[5]::pg_snapshot) = 0) IS NOT TRUE
+            THEN
+                IF cardinality(token) <> 5 THEN
+                    RAISE EXCEPTION 'after is no token of event_token()'
+                        USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'after', CONSTRAINT = 'events_after_check';
+                END IF;
+                RAISE EXCEPTION 'append condition failed: the token is from before the server was started'
+                    USING ERRCODE = 'BP001', DETAIL = '{"stale_token": true}', HINT = 'Read again, and decide again.';
+            END IF;
+            since := token[2]::bigint;
+        END IF;
+    END IF;
+    IF stream IS NOT NULL THEN
+        stream_id := (stream ->> 'aggregate_id')::uuid;
+        IF (stream_id IS NOT NULL AND stream ->> 'aggregate_type' ~ '\S'
+            AND coalesce((stream ->> 'expected_version')::int, 0) >= 0) IS NOT TRUE
+        THEN
+            RAISE EXCEPTION 'a stream has an aggregate_type, an aggregate_id, and perhaps an expected_version of 0 or more'
+                USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'stream', CONSTRAINT = 'events_stream_check';
+        END IF;
+        exclusive := exclusive || (E'\x02' || stream_id);
+    END IF;
+
+    IF array_position(exclusive, NULL) IS NOT NULL OR cardinality(shared) + coalesce(cardinality(exclusive), 0) > 256 THEN
+        -- The tenant alone: every append has it, and locks have a table of one size for the whole server.
+        names := ARRAY[E'\x7f'];
+        exclusive := ARRAY[E'\x7f'];
+        IF (CASE WHEN current_setting('bedplate.last_event_name', true) <> '' THEN NOT pg_try_advisory_xact_lock(seed)
+                 ELSE pg_advisory_xact_lock(seed) IS NULL END) THEN
+            RAISE EXCEPTION 'another append is under way, and this is not the first one of its transaction'
+                USING ERRCODE = 'serialization_failure', HINT = 'Run the transaction again.';
+        END IF;
+    ELSE
+        -- By way of a tsvector: sorted, without doubles, without a statement.
+        names := tsvector_to_array(array_to_tsvector(shared || exclusive));
+        IF pg_advisory_xact_lock_shared(seed) IS NULL THEN NULL; END IF;
+    END IF;
+    FOREACH name IN ARRAY names LOOP
+        IF current_setting('bedplate.last_event_name', true) >= name COLLATE "C" THEN
+            IF NOT (CASE WHEN name = ANY (exclusive) THEN pg_try_advisory_xact_lock(hashtextextended(name, seed))
+                         ELSE pg_try_advisory_xact_lock_shared(hashtextextended(name, seed)) END) THEN
+                RAISE EXCEPTION 'another append is under way, and this is not the first one of its transaction'
+                    USING ERRCODE = 'serialization_failure', HINT = 'Run the transaction again.';
+            END IF;
+        ELSIF (CASE WHEN name = ANY (exclusive) THEN pg_advisory_xact_lock(hashtextextended(name, seed))
+                    ELSE pg_advisory_xact_lock_shared(hashtextextended(name, seed)) END) IS NULL THEN
+            NULL;
+        END IF;
+    END LOOP;
+    head := coalesce(pg_sequence_last_value('public.events_position_seq'), 0);
+    IF pg_advisory_xact_lock_shared((72 << 24) | ((seed & 4095) << 12)::int | (head >> 31)::int, (head & 2147483647)::int) IS NULL
+        OR set_config('bedplate.last_event_name',
+                      greatest(name, current_setting('bedplate.last_event_name', true)) COLLATE "C", true) IS NULL
+    THEN
+        NULL;
+    END IF;
+
+    IF stream IS NOT NULL THEN
+        version := public.check_event_stream(tenant, stream);
+    END IF;
+    IF items > 0 AND only_tag IS NULL THEN
+        PERFORM public.check_event_condition(tenant, condition, token);
+    END IF;
+    FOR attempt IN 1 .. 2 LOOP
+        WITH appended AS (
+            INSERT INTO public.events AS e (tenant_id, id, event_type, event_data, metadata, tags,
+                                            aggregate_type, aggregate_id, event_version, correlation_id, causation_id)
+            SELECT t.id, coalesce(n.id, gen_random_uuid()), n.event_type, n.event_data, coalesce(n.metadata, '{}'),
+                   tsvector_to_array(array_to_tsvector(coalesce(n.tags, '{}'))),
+                   stream ->> 'aggregate_type', stream_id, version + n.ordinality,
+                   coalesce(n.correlation_id, nullif(current_setting('app.correlation_id', true), '')::uuid), n.causation_id
+              FROM public.tenants AS t,
+                   jsonb_populate_recordset(NULL::public.events, append_events.events) WITH ORDINALITY AS n
+             WHERE t.id = tenant
+               AND NOT EXISTS (SELECT FROM public.event_tags AS o
+                                WHERE o.tenant_id = tenant AND o.tag = only_tag AND o.position > since)
+            RETURNING e.position, e.tags),
+        tagged AS (
+            INSERT INTO public.event_tags (tenant_id, tag, position)
+            SELECT tenant, hashtextextended(t.tag COLLATE "C", 0), a.position FROM appended AS a, unnest(a.tags) AS t (tag))
+        SELECT array_agg(a.position) INTO positions FROM appended AS a;
+        IF positions IS NOT NULL THEN
+            RETURN positions;
+        ELSIF only_tag IS NOT NULL THEN
+            PERFORM public.check_event_condition(tenant, condition, token);
+            only_tag := NULL;
+        END IF;
+    END LOOP;
+    RAISE EXCEPTION 'tenant % does not exist', tenant
+        USING ERRCODE = 'foreign_key_violation', TABLE = 'events', COLUMN = 'tenant_id', CONSTRAINT = 'events_tenant_id_fkey';
+END
+$$;
+COMMENT ON FUNCTION append_events(jsonb, jsonb, jsonb) IS
+    'Appends 1 to 1000 events, objects with the names of the columns, in one go, and answers their positions; unless an event matches an item of condition {"fail_if_events_match": [{"types": […], "tags": […]}], "after": event_token()} that was not seen (error BP001), or stream {"aggregate_type", "aggregate_id", "expected_version"} is at another version (BP001). READ COMMITTED only; error 40001: run the transaction again.';
+REVOKE EXECUTE ON FUNCTION append_events(jsonb, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION append_events(jsonb, jsonb, jsonb) TO bedplate_app;
+SELECT give_to_definer('append_events(jsonb, jsonb, jsonb)');

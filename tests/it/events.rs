@@ -1,0 +1,89 @@
+//! Appending and reading: each operation and each refusal.
+
+use bedplate::Error;
+use bedplate::events::{
+    AppendCondition, AppendConflict, EventQuery, ExpectedVersion, NewEvent, QueryItem, ReadFrom, Stream,
+};
+use rstest::rstest;
+use serde_json::json;
+
+use crate::support::{TestDatabase, db, home};
+
+fn enrolled(course: u32, student: u32) -> NewEvent {
+    NewEvent::new("StudentEnrolled", json!({"at": "noon"})).tag("course", course).tag("student", student)
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_appended_is_read(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let events = [enrolled(1, 1), enrolled(1, 2), NewEvent::new("CourseClosed", json!(1)).tag("course", 2)];
+    let positions = db.append_events(&home.context, &events, None).await.unwrap();
+    assert_eq!(positions.len(), 3);
+    assert!(positions.is_sorted());
+    let read = async |query: EventQuery, from, limit| {
+        let query = &query;
+        let read =
+            db.tenant_tx("read", &home.context, async move |tx| tx.events().read(query, from, limit).await).await;
+        read.unwrap().into_iter().map(|event| event.position).collect::<Vec<_>>()
+    };
+    assert_eq!(read(EventQuery::all(), ReadFrom::Start, 10).await, positions);
+    assert_eq!(read(EventQuery::all(), ReadFrom::End, 2).await, [positions[2], positions[1]]);
+    assert_eq!(read(EventQuery::all(), ReadFrom::Before(positions[1]), 2).await, [positions[0]]);
+    assert_eq!(read(EventQuery::all(), ReadFrom::After(positions[0]), 1).await, [positions[1]]);
+    assert_eq!(read(EventQuery::tag("course", 1), ReadFrom::Start, 10).await, positions[..2]);
+    assert_eq!(read(EventQuery::event_type("CourseClosed"), ReadFrom::Start, 10).await, positions[2..]);
+    let both = QueryItem::default().tag("course", 1).tag("student", 2);
+    assert_eq!(read(both.clone().into(), ReadFrom::Start, 10).await, positions[1..2]);
+    assert_eq!(
+        read(EventQuery::from(both).or(QueryItem::default().tag("course", 1)), ReadFrom::Start, 10).await,
+        positions[..2]
+    );
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_condition_fails_on_what_was_not_seen(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let query = EventQuery::tag("course", 1);
+    let query = &query;
+    let decide = async move |tx: bedplate::TenantTx| tx.events().read_to_decide(query).await;
+    let seen = db.tenant_tx("decide", &home.context, decide).await.unwrap();
+    assert!(seen.events.is_empty());
+    let condition = AppendCondition::fail_if(query.clone()).after(seen.token);
+    let first = db.append_events(&home.context, &[enrolled(1, 1)], Some(&condition)).await.unwrap();
+    let error = db.append_events(&home.context, &[enrolled(1, 2)], Some(&condition)).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::AppendConflict { conflict: AppendConflict::Event { item: 0, position, .. } } if *position == first[0]),
+        "{error}"
+    );
+    let seen = db.tenant_tx("decide", &home.context, decide).await.unwrap();
+    assert_eq!(seen.events.len(), 1);
+    let condition = AppendCondition::fail_if(query.clone()).after(seen.token);
+    db.append_events(&home.context, &[enrolled(1, 2)], Some(&condition)).await.unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_stream_has_a_version(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let stream = Stream { aggregate_type: "order", aggregate_id: uuid::Uuid::now_v7() };
+    let append = async |expected, n: usize| {
+        let events: Vec<_> = (0..n).map(|_| enrolled(1, 1)).collect();
+        let events = events.as_slice();
+        db.tenant_tx("stream", &home.context, async move |tx| {
+            tx.events().append_to_stream(stream, expected, events).await
+        })
+        .await
+    };
+    append(ExpectedVersion::NoStream, 2).await.unwrap();
+    assert!(matches!(
+        append(ExpectedVersion::NoStream, 1).await,
+        Err(Error::AppendConflict { conflict: AppendConflict::Stream { expected: 0, version: 2, .. } })
+    ));
+    append(ExpectedVersion::Exact(2), 1).await.unwrap();
+    append(ExpectedVersion::Any, 1).await.unwrap();
+    let read =
+        db.tenant_tx("read", &home.context, async move |tx| tx.events().read_stream(stream, 1).await).await.unwrap();
+    assert_eq!(read.iter().map(|event| event.event_version).collect::<Vec<_>>(), [Some(2), Some(3), Some(4)]);
+}
