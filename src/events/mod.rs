@@ -5,6 +5,7 @@ pub mod decision;
 pub mod event;
 pub mod query;
 pub mod read;
+mod record;
 pub mod typed;
 
 pub use append::{AppendCondition, AppendConflict, EventRepository, EventToken, ExpectedVersion, Stream};
