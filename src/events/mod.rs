@@ -3,6 +3,7 @@
 pub mod append;
 pub mod decision;
 pub mod event;
+pub mod list;
 pub mod query;
 pub mod read;
 mod record;
@@ -11,6 +12,7 @@ pub mod typed;
 pub use append::{AppendCondition, AppendConflict, EventRepository, EventToken, ExpectedVersion, Stream};
 pub use decision::{Decided, Decision};
 pub use event::{Event, EventId, NewEvent, tag};
+pub use list::EventFilter;
 pub use query::{EventQuery, QueryItem};
 pub use read::{ReadFrom, Seen};
 pub use typed::Upcasters;

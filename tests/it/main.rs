@@ -25,6 +25,7 @@ mod compose;
 mod diesel_cli;
 mod doctor;
 mod entitlements;
+mod event_lists;
 mod events;
 mod exercise;
 mod failures;
