@@ -27,6 +27,7 @@ mod doctor;
 mod entitlements;
 mod event_lists;
 mod events;
+mod events_cli;
 mod exercise;
 mod failures;
 mod form_publish;
