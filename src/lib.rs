@@ -8,7 +8,9 @@ pub mod ideas;
 pub mod ids;
 pub mod marketdata;
 pub mod models;
+pub mod outbox;
 pub mod pagination;
+mod processed;
 pub mod repositories;
 pub mod rfq;
 /// The tables, as `diesel print-schema` writes them.
@@ -28,3 +30,4 @@ pub use database::{
     RfqSystemTx, RfqTx, SessionTx, SystemTx, TenantContext, TenantTx,
 };
 pub use error::{Error, Result, SchemaViolation};
+pub use processed::Processed;
