@@ -3,6 +3,7 @@
 mod completions;
 mod doctor;
 mod down;
+mod events;
 mod forms;
 mod maintain;
 mod migrate;
@@ -60,6 +61,8 @@ enum Command {
     Status(status::Args),
     /// Ask the database whether every rule holds; exit code 5 where one does not
     Doctor(doctor::Args),
+    /// Try the event store
+    Events(events::Args),
     /// Try JSON Schemas of forms before they are published
     Forms(forms::Args),
     /// Documentation of the schema, from the database's catalogue
@@ -87,6 +90,7 @@ pub fn bedplate() -> ExitCode {
             Command::Reset(args) => reset::run(&args).await,
             Command::Status(args) => status::run(&args).await,
             Command::Doctor(args) => doctor::run(&args).await,
+            Command::Events(args) => events::run(&args).await,
             Command::Forms(args) => forms::run(&args).await,
             Command::Schema(args) => schema::run(&args).await,
             Command::Maintain(args) => maintain::run(&args).await,

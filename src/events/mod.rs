@@ -8,6 +8,7 @@ pub mod projection;
 pub mod query;
 pub mod read;
 mod share;
+pub mod stress;
 pub mod subscriber;
 pub mod subscription;
 pub mod typed;

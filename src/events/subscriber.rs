@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::handler::{EventHandler, EventSink, SubscriptionScope};
@@ -100,23 +101,21 @@ impl<S: SubscriptionScope> Subscriber<S> {
     ///
     /// # Errors
     /// What the handler returns; nothing is written then.
-    pub async fn turn<H: EventHandler<S>>(&self, handler: &H) -> Result<Turn> {
-        self.scope
-            .transact(&self.database, move |tx| async move {
-                let mut busy = false;
-                let (head, standings) = self.standings(&tx).await?;
-                for standing in standings {
-                    let Some(found) = self.find(&tx, standing, head).await? else { continue };
-                    if !self.advance(&tx, &found).await? {
-                        busy = true;
-                        continue;
-                    }
+    pub fn turn<'a, H: EventHandler<S>>(&'a self, handler: &'a H) -> BoxFuture<'a, Result<Turn>> {
+        let turn = move |tx: Tx<S>| async move {
+            let mut busy = false;
+            let (head, standings) = self.standings(&tx).await?;
+            for standing in standings {
+                let Some(found) = self.find(&tx, standing, head).await? else { continue };
+                if self.advance(&tx, &found).await? {
                     handler.handle(&tx, &found.events).await?;
                     return Ok(Turn::Handled(found.events.len()));
                 }
-                Ok(if busy { Turn::Busy } else { Turn::Idle })
-            })
-            .await
+                busy = true;
+            }
+            Ok(if busy { Turn::Busy } else { Turn::Idle })
+        };
+        self.scope.transact(&self.database, turn).boxed()
     }
 
     /// The same, to the outside: the share is claimed for as long as the lease, the events are delivered, and then
@@ -125,31 +124,36 @@ impl<S: SubscriptionScope> Subscriber<S> {
     /// # Errors
     /// What the sink returns; [`Error::LeaseLost`] where it took longer than the lease and another worker took the
     /// share over: then the events are delivered again.
-    pub async fn deliver_turn<K: EventSink>(&self, sink: &K) -> Result<Turn> {
-        let claimed = self
-            .scope
-            .transact(&self.database, move |tx| async move {
-                let mut busy = false;
-                let (head, standings) = self.standings(&tx).await?;
-                for standing in standings {
-                    let Some(found) = self.find(&tx, standing, head).await? else { continue };
-                    match self.claim(&tx, &found).await? {
-                        Some(claim) => return Ok(Ok(Claimed { found, claim })),
-                        None => busy = true,
-                    }
+    pub fn deliver_turn<'a, K: EventSink>(&'a self, sink: &'a K) -> BoxFuture<'a, Result<Turn>> {
+        async move {
+            let claimed = match self.claim_one().await? {
+                Ok(claimed) => claimed,
+                Err(turn) => return Ok(turn),
+            };
+            let delivered = sink.deliver(&claimed.found.events).await;
+            let position = if delivered.is_ok() { claimed.found.until } else { claimed.found.standing.position };
+            let kept = self.release(&claimed, position).await;
+            delivered?;
+            kept.map(|()| Turn::Handled(claimed.found.events.len()))
+        }
+        .boxed()
+    }
+
+    /// A share with something to deliver; without one, why.
+    fn claim_one(&self) -> BoxFuture<'_, Result<Result<Claimed, Turn>>> {
+        let claim = move |tx: Tx<S>| async move {
+            let mut busy = false;
+            let (head, standings) = self.standings(&tx).await?;
+            for standing in standings {
+                let Some(found) = self.find(&tx, standing, head).await? else { continue };
+                match self.claim(&tx, &found).await? {
+                    Some(claim) => return Ok(Ok(Claimed { found, claim })),
+                    None => busy = true,
                 }
-                Ok(Err(if busy { Turn::Busy } else { Turn::Idle }))
-            })
-            .await?;
-        let claimed = match claimed {
-            Ok(claimed) => claimed,
-            Err(turn) => return Ok(turn),
+            }
+            Ok(Err(if busy { Turn::Busy } else { Turn::Idle }))
         };
-        let delivered = sink.deliver(&claimed.found.events).await;
-        let position = if delivered.is_ok() { claimed.found.until } else { claimed.found.standing.position };
-        let kept = self.release(&claimed, position).await;
-        delivered?;
-        kept.map(|()| Turn::Handled(claimed.found.events.len()))
+        self.scope.transact(&self.database, claim).boxed()
     }
 
     /// Turn by turn, until there is nothing to do that others are not at; how many events were done.
@@ -172,7 +176,7 @@ impl<S: SubscriptionScope> Subscriber<S> {
     /// # Errors
     /// Other errors of the handler: an event that cannot be handled stops its subscription, for none is skipped.
     pub async fn run_until<H: EventHandler<S>>(&self, handler: &H, shutdown: impl Future<Output = ()>) -> Result<()> {
-        self.work(async || self.turn(handler).await, shutdown).await
+        self.work(|| self.turn(handler), shutdown).await
     }
 
     /// The same, to the outside.
@@ -180,10 +184,14 @@ impl<S: SubscriptionScope> Subscriber<S> {
     /// # Errors
     /// As there.
     pub async fn deliver_until<K: EventSink>(&self, sink: &K, shutdown: impl Future<Output = ()>) -> Result<()> {
-        self.work(async || self.deliver_turn(sink).await, shutdown).await
+        self.work(|| self.deliver_turn(sink), shutdown).await
     }
 
-    async fn work(&self, turn: impl AsyncFn() -> Result<Turn>, shutdown: impl Future<Output = ()>) -> Result<()> {
+    async fn work<'a>(
+        &'a self,
+        turn: impl Fn() -> BoxFuture<'a, Result<Turn>>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<()> {
         let wakeups = Wakeups::listen(self.database.config().url(), Channel::Events);
         let pauses = || {
             let pauses = ExponentialBuilder::default().with_min_delay(Duration::from_millis(50));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use uuid::Uuid;
@@ -40,6 +40,7 @@ pub struct Subscription {
     pub(super) batch: u32,
     pub(super) lease: Duration,
     pub(super) poll: Duration,
+    from_head: bool,
 }
 
 impl Subscription {
@@ -54,6 +55,7 @@ impl Subscription {
             batch: 500,
             lease: Duration::from_mins(1),
             poll: Duration::from_secs(1),
+            from_head: false,
         }
     }
 
@@ -87,6 +89,13 @@ impl Subscription {
     #[must_use]
     pub fn poll(mut self, poll: Duration) -> Self {
         self.poll = poll;
+        self
+    }
+
+    /// From now on, where the subscription is made: not from the first event.
+    #[must_use]
+    pub fn from_head(mut self) -> Self {
+        self.from_head = true;
         self
     }
 
@@ -222,12 +231,14 @@ pub(super) async fn ensure(
     subscription: &Subscription,
 ) -> Result<()> {
     let insert = sql_query(
-        "INSERT INTO event_subscriptions (tenant_id, name, partition, partitions) \
-         SELECT $1, $2, n, $3 FROM generate_series(0, $3 - 1) AS n ON CONFLICT DO NOTHING",
+        "INSERT INTO event_subscriptions (tenant_id, name, partition, partitions, position) \
+         SELECT $1, $2, n, $3, CASE WHEN $4 THEN event_head() ELSE 0 END FROM generate_series(0, $3 - 1) AS n \
+         ON CONFLICT DO NOTHING",
     )
     .bind::<SqlUuid, _>(tenant)
     .bind::<Text, _>(&subscription.name)
-    .bind::<Integer, _>(i32::from(subscription.partitions));
+    .bind::<Integer, _>(i32::from(subscription.partitions))
+    .bind::<Bool, _>(subscription.from_head);
     cached(insert).execute(&mut connection).await?;
     let (_, standings) = standings(connection, tenant, &subscription.name).await?;
     match standings.iter().find(|standing| standing.partitions != i32::from(subscription.partitions)) {

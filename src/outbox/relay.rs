@@ -120,7 +120,11 @@ impl Source {
         }
     }
 
-    async fn turn(&self, settled: &[Settlement], claim: Option<OutboxClaim<'_>>) -> Result<(usize, Option<OutboxClaimed>)> {
+    async fn turn(
+        &self,
+        settled: &[Settlement],
+        claim: Option<OutboxClaim<'_>>,
+    ) -> Result<(usize, Option<OutboxClaimed>)> {
         match self {
             Self::Main(database) => {
                 database.system_tx("outbox.relay", async |tx| turn(tx.outbox_queue(), settled, claim).await).await
@@ -366,7 +370,9 @@ impl Group {
 
 async fn attempt(sink: &impl Sink, message: &OutboxEvent, timeout: Duration, retry: RetryPolicy) -> Outcome {
     if message.retry_count >= retry.max_attempts {
-        return Outcome::Dead { error: format!("its workers died, or were too slow: {} attempts", message.retry_count) };
+        return Outcome::Dead {
+            error: format!("its workers died, or were too slow: {} attempts", message.retry_count),
+        };
     }
     let publish = AssertUnwindSafe(sink.publish(message)).catch_unwind();
     let error = match tokio::time::timeout(timeout, publish).await {
