@@ -25,6 +25,7 @@ mod compose;
 mod diesel_cli;
 mod doctor;
 mod entitlements;
+mod event_subscriptions;
 mod events;
 mod exercise;
 mod failures;
