@@ -4,14 +4,14 @@ pub use crate::audit::{AuditEntry, AuditFilter, AuditedEntity};
 pub use crate::error::SchemaViolation;
 pub use crate::forms::{
     CompileOptions, FormDefinition, FormDefinitionChanges, FormDefinitionFilter, FormDefinitionId,
-    FormDefinitionStatus, FormSubmission, FormSubmissionFilter, FormSubmissionId, FormSubmissionSort,
+    FormDefinitionStatus, FormEvent, FormSubmission, FormSubmissionFilter, FormSubmissionId, FormSubmissionSort,
     FormSubmissionStatus, FormVersion, JsonSchema, NewFormDefinition, NewFormSubmission,
 };
 pub use crate::ideas::{
     AgentOutput, AgentResult, AgentResultFilter, AgentResultId, AgentResultStatus, AgentType, BusinessIdea,
     BusinessIdeaChanges, BusinessIdeaFilter, BusinessIdeaId, BusinessIdeaSort, BusinessIdeaStatistics,
     BusinessIdeaStatus, Claim, Evaluation, EvaluationFilter, EvaluationId, EvaluationStatus, EvaluationSummary,
-    JsonField, Lease, NewBusinessIdea, NewEvaluation, Priority,
+    IdeaEvent, JsonField, Lease, NewBusinessIdea, NewEvaluation, Priority,
 };
 pub use crate::marketdata::{
     AssetClass, Instrument, InstrumentFilter, InstrumentStatus, NewInstrument, NewPriceTick, NewVenue, PriceTick,

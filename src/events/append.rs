@@ -194,13 +194,17 @@ impl EventRepository<'_> {
         self.append_json(events, None, Some(stream)).await
     }
 
+    pub(super) fn user_id(&self) -> Option<Uuid> {
+        self.tx.context().user_id().map(crate::ids::Id::as_uuid)
+    }
+
     async fn append_json(
         &self,
         events: &[NewEvent],
         condition: Option<Value>,
         stream: Option<Value>,
     ) -> Result<Vec<i64>> {
-        let events = to_json(events, self.tx.context().user_id().map(crate::ids::Id::as_uuid))?;
+        let events = to_json(events, self.user_id())?;
         let append = sql_query("SELECT append_events($1, $2, $3) AS positions")
             .bind::<Jsonb, _>(events)
             .bind::<Nullable<Jsonb>, _>(condition)

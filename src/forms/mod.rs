@@ -11,6 +11,7 @@
 
 pub mod definition;
 pub mod definition_list;
+pub mod events;
 pub mod json_schema;
 pub mod publish;
 pub mod submission;
@@ -24,6 +25,7 @@ pub use definition::{
     NewFormDefinition,
 };
 pub use definition_list::{FormDefinitionFilter, FormVersion};
+pub use events::FormEvent;
 pub use json_schema::{CompileOptions, JsonSchema};
 pub use submission::{
     FormSubmission, FormSubmissionId, FormSubmissionRepository, FormSubmissionStatus, NewFormSubmission,

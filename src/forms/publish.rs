@@ -14,6 +14,7 @@ use diesel_async::RunQueryDsl;
 use serde_json::Value;
 
 use super::definition::{FormDefinition, FormDefinitionId, FormDefinitionRepository, FormDefinitionStatus};
+use super::events::FormEvent;
 use super::json_schema::{CompileOptions, JsonSchema};
 use crate::error::{Error, Result};
 use crate::schema::form_definitions;
@@ -51,7 +52,7 @@ impl FormDefinitionRepository<'_> {
         let bodies = schema.bodies(&validator)?;
         let bytes: usize = bodies.iter().map(String::len).sum();
         self.prepare_patterns(&schema).await?;
-        self.archive_active(&draft.name).await?;
+        let archived = self.archive_active(&draft.name).await?;
         let as_read = form_definitions::table
             .find((self.tx.tenant_id(), id))
             .filter(form_definitions::definition.eq(&draft.definition))
@@ -70,7 +71,12 @@ impl FormDefinitionRepository<'_> {
             published.ok_or_else(|| Error::invalid("definition", "has a number that cannot be represented exactly"))?;
         let create =
             sql_query("SELECT create_form_validator($1, $2)").bind::<SqlUuid, _>(id).bind::<Array<Text>, _>(bodies);
-        cached(create).execute(&mut self.tx.connection()).await?;
+        let archived = archived.map(|(before, version)| FormEvent::archived(before, &draft.name, version));
+        let events = archived.transpose()?.into_iter().chain([FormEvent::published(&published)?]);
+        // Sent together, run one after the other.
+        let (mut connection, recorded) = (self.tx.connection(), self.tx.events());
+        let create = async { Ok(cached(create).execute(&mut connection).await?) };
+        tokio::try_join!(create, recorded.record(events))?;
         Ok(published)
     }
 
@@ -88,16 +94,17 @@ impl FormDefinitionRepository<'_> {
         }
     }
 
-    /// Nothing, where no version of the name is active.
-    async fn archive_active(&self, name: &str) -> Result<()> {
+    /// Which it was; `None`, where no version of the name is active.
+    async fn archive_active(&self, name: &str) -> Result<Option<(FormDefinitionId, i32)>> {
         let active = form_definitions::table
             .filter(form_definitions::tenant_id.eq(self.tx.tenant_id()))
             .filter(form_definitions::name.eq(name))
             // In the words of the index, which a bind would hide from the planner.
             .filter(sql::<Bool>("status = 'active'"));
-        let archive = diesel::update(active).set(form_definitions::status.eq(FormDefinitionStatus::Archived));
-        cached(archive).execute(&mut self.tx.connection()).await?;
-        Ok(())
+        let archive = diesel::update(active)
+            .set(form_definitions::status.eq(FormDefinitionStatus::Archived))
+            .returning((form_definitions::id, form_definitions::version));
+        Ok(cached(archive).get_result(&mut self.tx.connection()).await.optional()?)
     }
 
     /// Ends the active version: nothing new is filled in.
@@ -111,8 +118,10 @@ impl FormDefinitionRepository<'_> {
         let archive = diesel::update(active)
             .set(form_definitions::status.eq(FormDefinitionStatus::Archived))
             .returning(FormDefinition::as_returning());
-        self.or_wrong_state(id, "archive", cached(archive).get_result(&mut self.tx.connection()).await.optional()?)
-            .await
+        let found = cached(archive).get_result(&mut self.tx.connection()).await.optional()?;
+        let archived = self.or_wrong_state(id, "archive", found).await?;
+        self.tx.events().record([FormEvent::archived(id, &archived.name, archived.version)?]).await?;
+        Ok(archived)
     }
 
     /// A new draft with the next number of the name, which says what this version says.

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, Jsonb, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::definition::{FormDefinitionId, FormDefinitionStatus};
+use super::events::FormEvent;
 use crate::database::{TenantTx, in_chunks};
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
@@ -124,16 +125,24 @@ impl FormSubmissionRepository<'_> {
     /// [`Error::WrongState`] for a form that is not active, [`Error::NotFound`] for one that is not there.
     pub async fn create(&self, new: NewFormSubmission<'_>) -> Result<FormSubmission> {
         new.check(self.tx).await?;
+        let id = FormSubmissionId::new();
+        let event = match new.submit {
+            true => Some(self.tx.events().to_record(FormEvent::submitted(id, new.form_definition_id)?)?),
+            false => None,
+        };
         let insert = sql_query(
-            "INSERT INTO form_submissions (tenant_id, id, form_definition_id, form_version, data, status) \
-             SELECT tenant_id, $3, id, version, $4, $5 FROM form_definitions \
-              WHERE tenant_id = $1 AND id = $2 AND status = 'active' RETURNING *",
+            "WITH created AS ( \
+                 INSERT INTO form_submissions (tenant_id, id, form_definition_id, form_version, data, status) \
+                 SELECT tenant_id, $3, id, version, $4, $5 FROM form_definitions \
+                  WHERE tenant_id = $1 AND id = $2 AND status = 'active' RETURNING *) \
+             SELECT created.*, CASE WHEN $6 IS NOT NULL THEN append_events($6) END FROM created",
         )
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(new.form_definition_id)
-        .bind::<SqlUuid, _>(FormSubmissionId::new())
+        .bind::<SqlUuid, _>(id)
         .bind::<Jsonb, _>(new.data)
-        .bind::<Text, _>(new.status());
+        .bind::<Text, _>(new.status())
+        .bind::<Nullable<Jsonb>, _>(event);
         match cached(insert).get_result(&mut self.tx.connection()).await.optional()? {
             Some(created) => Ok(created),
             None => Err(not_active(new.form_definition_id, self.status_of(new.form_definition_id).await?)),
@@ -161,7 +170,7 @@ impl FormSubmissionRepository<'_> {
             };
             checked.await.map_err(|error| Error::Row { row, error: error.into() })?;
         }
-        in_chunks(new, async |chunk| {
+        let created = in_chunks(new, async |chunk| {
             let insert = sql_query(
                 "INSERT INTO form_submissions (tenant_id, id, form_definition_id, form_version, data, status) \
                  SELECT $1, new.id, form.id, form.version, new.data, new.status \
@@ -183,7 +192,12 @@ impl FormSubmissionRepository<'_> {
             rows.sort_by_key(|submission| submission.id);
             Ok(rows)
         })
-        .await
+        .await?;
+        let submitted = created.iter().filter(|submission| submission.status == FormSubmissionStatus::Submitted);
+        let events: Result<Vec<_>> =
+            submitted.map(|submission| FormEvent::submitted(submission.id, submission.form_definition_id)).collect();
+        self.tx.events().record(events?).await?;
+        Ok(created)
     }
 
     /// # Errors
@@ -212,14 +226,18 @@ impl FormSubmissionRepository<'_> {
         let there = self.find(id).await?;
         there.refuse_unless(read, FormSubmissionStatus::Draft, "submit")?;
         self.tx.check_form_data(there.form_definition_id, &there.data).await?;
-        let draft = form_submissions::table
-            .find((self.tx.tenant_id(), id))
-            .filter(form_submissions::lock_version.eq(read))
-            .filter(form_submissions::status.eq(FormSubmissionStatus::Draft));
-        let update = diesel::update(draft)
-            .set(form_submissions::status.eq(FormSubmissionStatus::Submitted))
-            .returning(FormSubmission::as_returning());
-        match cached(update).get_result(&mut self.tx.connection()).await.optional()? {
+        let event = FormEvent::submitted(id, there.form_definition_id)?;
+        let submit = sql_query(
+            "WITH submitted AS ( \
+                 UPDATE form_submissions SET status = 'submitted' \
+                  WHERE tenant_id = $1 AND id = $2 AND lock_version = $3 AND status = 'draft' RETURNING *) \
+             SELECT submitted.*, append_events($4) FROM submitted",
+        )
+        .bind::<SqlUuid, _>(self.tx.tenant_id())
+        .bind::<SqlUuid, _>(id)
+        .bind::<Integer, _>(read)
+        .bind::<Jsonb, _>(self.tx.events().to_record(event)?);
+        match cached(submit).get_result(&mut self.tx.connection()).await.optional()? {
             Some(submitted) => Ok(submitted),
             None => Err(self.find(id).await?.why_not(read, "submit")),
         }

@@ -24,6 +24,7 @@ use diesel_async::RunQueryDsl;
 
 use super::agent_result::AgentResult;
 use super::evaluation::{Evaluation, EvaluationId, EvaluationRepository, EvaluationStatus};
+use super::events::IdeaEvent;
 use super::summary::EvaluationSummary;
 use crate::error::{Error, Result};
 use crate::schema::{agent_results, evaluations};
@@ -159,11 +160,12 @@ impl EvaluationRepository<'_> {
         .bind::<Integer, _>(claim.max_attempts);
         // Sent together: the two never touch the same evaluation.
         let (mut first, mut second) = (self.tx.connection(), self.tx.connection());
-        let (_, claimed) = tokio::try_join!(
+        let (failed, claimed) = tokio::try_join!(
             cached(exhausted).load::<Evaluation>(&mut first),
             cached(next).load::<Evaluation>(&mut second),
         )?;
         self.reset_running(&claimed).await?;
+        self.record_failed(&failed).await?;
         Ok(claimed.into_iter().filter_map(|evaluation| evaluation.lease().map(|lease| (evaluation, lease))).collect())
     }
 
@@ -241,7 +243,11 @@ impl EvaluationRepository<'_> {
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(lease.evaluation_id)
         .bind::<Jsonb, _>(summary.to_json());
-        Ok(cached(complete).get_result(&mut self.tx.connection()).await?)
+        let completed: Evaluation = cached(complete).get_result(&mut self.tx.connection()).await?;
+        let (evaluation_id, idea_id) = (completed.id, completed.business_idea_id);
+        let event = IdeaEvent::EvaluationCompleted { evaluation_id, idea_id, score: summary.score }.to_append()?;
+        self.tx.events().record([event]).await?;
+        Ok(completed)
     }
 
     /// Fails an evaluation, with its open results; its idea is a draft again.
@@ -257,7 +263,9 @@ impl EvaluationRepository<'_> {
             .bind::<Text, _>(&lease.worker)
             .bind::<Integer, _>(lease.attempt);
         let found = cached(fail).get_result(&mut self.tx.connection()).await.optional()?;
-        found.ok_or_else(|| lost(lease))
+        let failed = found.ok_or_else(|| lost(lease))?;
+        self.record_failed(std::slice::from_ref(&failed)).await?;
+        Ok(failed)
     }
 
     /// Ends an open evaluation for somebody who does not hold its lease: who submitted the idea, say. A worker
@@ -272,9 +280,17 @@ impl EvaluationRepository<'_> {
             .bind::<Text, _>(reason)
             .bind::<SqlUuid, _>(id);
         match cached(cancel).get_result(&mut self.tx.connection()).await.optional()? {
-            Some(evaluation) => Ok(evaluation),
+            Some(cancelled) => {
+                self.record_failed(std::slice::from_ref(&cancelled)).await?;
+                Ok(cancelled)
+            }
             None => Err(Error::wrong_state(id, self.find(id).await?.status, "cancel")),
         }
+    }
+
+    async fn record_failed(&self, failed: &[Evaluation]) -> Result<()> {
+        let events: Result<Vec<_>> = failed.iter().map(IdeaEvent::failed).collect();
+        self.tx.events().record(events?).await
     }
 }
 

@@ -7,13 +7,14 @@ use chrono::{DateTime, Utc};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Jsonb, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::agent_result::{AgentResultId, AgentType};
 use super::business_idea::{BusinessIdeaId, BusinessIdeaRepository};
+use super::events::IdeaEvent;
 use crate::database::TenantTx;
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
@@ -148,7 +149,7 @@ impl BusinessIdeaRepository<'_> {
     }
 
     /// Submits a draft for evaluation: the idea is submitted, its evaluation and one result an agent are
-    /// pending, all in one statement.
+    /// pending, and the event is recorded, all in one statement.
     ///
     /// # Errors
     /// [`Error::WrongState`] for an idea that is no draft (of two submitters one gets this),
@@ -162,6 +163,8 @@ impl BusinessIdeaRepository<'_> {
             check.add("agents", format!("name {twice} twice"));
         }
         check.finish()?;
+        let evaluation_id = EvaluationId::new();
+        let event = IdeaEvent::IdeaSubmitted { idea_id: id, evaluation_id, priority: how.priority }.to_append()?;
         let submit = sql_query(
             "WITH idea AS ( \
                  UPDATE business_ideas SET status = 'submitted' \
@@ -174,14 +177,15 @@ impl BusinessIdeaRepository<'_> {
                  INSERT INTO agent_results (tenant_id, id, evaluation_id, agent_type) \
                  SELECT e.tenant_id, agent.id, e.id, agent.agent_type \
                    FROM evaluation AS e, unnest($5, $6) AS agent (id, agent_type)) \
-             SELECT * FROM evaluation",
+             SELECT evaluation.*, append_events($7) FROM evaluation",
         )
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(id)
-        .bind::<SqlUuid, _>(EvaluationId::new())
+        .bind::<SqlUuid, _>(evaluation_id)
         .bind::<Text, _>(how.priority)
         .bind::<Array<SqlUuid>, _>(how.agents.iter().map(|_| AgentResultId::new()).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(how.agents);
+        .bind::<Array<Text>, _>(how.agents)
+        .bind::<Jsonb, _>(self.tx.events().to_record(event)?);
         match cached(submit).get_result(&mut self.tx.connection()).await.optional()? {
             Some(evaluation) => Ok(evaluation),
             None => Err(Error::wrong_state(id, self.find(id).await?.status, "submit")),

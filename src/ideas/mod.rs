@@ -15,6 +15,7 @@ pub mod business_idea;
 pub mod business_idea_list;
 pub mod claim;
 pub mod evaluation;
+pub mod events;
 pub mod summary;
 
 pub use agent_result::{
@@ -29,4 +30,5 @@ pub use claim::{Claim, Lease};
 pub use evaluation::{
     Evaluation, EvaluationFilter, EvaluationId, EvaluationRepository, EvaluationStatus, NewEvaluation, Priority,
 };
+pub use events::IdeaEvent;
 pub use summary::{AgentSummary, EvaluationSummary};

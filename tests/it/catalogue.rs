@@ -21,8 +21,21 @@ const WITHOUT_POLICIES: [&str; 1] = ["sessions"];
 const KEYS_WITHOUT_TENANT: [&str; 3] = ["sessions_pkey", "tenants_pkey", "tenants_slug_key"];
 
 /// What the application's role may delete. Everything else is deleted softly, or by the system.
-const APP_DELETES: [&str; 5] =
-    ["form_definitions", "organizations", "user_entitlements", "user_organizations", "user_roles"];
+const APP_DELETES: [&str; 6] = [
+    "event_subscriptions",
+    "form_definitions",
+    "organizations",
+    "user_entitlements",
+    "user_organizations",
+    "user_roles",
+];
+
+/// By the clock, so that times are nearly in the order of positions.
+const TIMES_BY_CLOCK: [&str; 2] = ["audit_log", "events"];
+
+/// Functions of bedplate_definer that ask for the tenant in their own way. append_events() reads the setting, and
+/// calls require_tenant() where it is missing: it runs with every event.
+const TENANT_ASKED_FOR_OTHERWISE: [&str; 1] = ["append_events"];
 
 /// Constraints over several columns, which name no single one.
 const ABOUT_SEVERAL_COLUMNS: [&str; 2] = ["agent_results_status_times", "evaluations_status_times"];
@@ -104,7 +117,7 @@ async fn every_policy_is_one_of_a_few(#[values(Main, Rfq)] of: DatabaseName) {
         if WITHOUT_POLICIES.contains(&table.as_str()) {
             continue;
         }
-        if ["agent_results", "business_ideas", "form_submissions", "organizations", "user_organizations"]
+        if ["agent_results", "business_ideas", "form_submissions", "organizations", "tenants", "user_organizations"]
             .contains(&table.as_str())
         {
             expected.push(format!("{table} / definer / PERMISSIVE / {{bedplate_definer}} / SELECT / true"));
@@ -112,6 +125,12 @@ async fn every_policy_is_one_of_a_few(#[values(Main, Rfq)] of: DatabaseName) {
         if table == "organizations" {
             expected
                 .push(format!("{table} / definer_lock / PERMISSIVE / {{bedplate_definer}} / UPDATE / true / false"));
+        }
+        match table.as_str() {
+            "event_subscriptions" | "event_tags" | "events" => {
+                expected.push(format!("{table} / definer / PERMISSIVE / {{bedplate_definer}} / ALL / true / true"));
+            }
+            _ => {}
         }
         if table == "audit_log" {
             expected.push(format!("{table} / definer_insert / PERMISSIVE / {{bedplate_definer}} / INSERT / true"));
@@ -245,7 +264,7 @@ async fn every_function_is_pinned_and_closed(#[values(Main, Rfq, Marketdata)] of
         "SELECT proname FROM ({ours}) AS f JOIN pg_roles AS r ON r.oid = proowner WHERE prosecdef AND rolname = 'bedplate_definer' AND prorettype <> 'trigger'::regtype \
             AND pg_get_functiondef(f.oid) NOT LIKE '%:= public.require_tenant();%'"
     );
-    exactly(&set(owner, &with_tenant).await, &[]);
+    exactly(&set(owner, &with_tenant).await, of_main(of, &TENANT_ASKED_FOR_OTHERWISE));
 }
 
 #[rstest]
@@ -270,14 +289,36 @@ async fn nothing_is_granted_to_public_and_little_to_the_application(#[future(awt
     let deletes =
         |role: &str| format!("SELECT relname FROM ({grants}) AS g WHERE role = '{role}' AND privilege_type = 'DELETE'");
     exactly(&set(owner, &deletes("bedplate_app")).await, &APP_DELETES);
-    exactly(&set(owner, &deletes("bedplate_system")).await, &["idempotency_keys", "tenants", "user_organizations"]);
+    exactly(
+        &set(owner, &deletes("bedplate_system")).await,
+        &["event_subscriptions", "idempotency_keys", "tenants", "user_organizations"],
+    );
     let of = |role: &str| format!("SELECT relname || ' ' || privilege_type FROM ({grants}) AS g WHERE role = '{role}'");
-    exactly(&set(owner, &of("bedplate_definer")).await, &["audit_log INSERT"]);
+    exactly(
+        &set(owner, &of("bedplate_definer")).await,
+        &[
+            "audit_log INSERT",
+            "event_subscriptions DELETE",
+            "event_tags DELETE",
+            "event_tags INSERT",
+            "event_tags SELECT",
+            "events DELETE",
+            "events INSERT",
+            "events SELECT",
+        ],
+    );
     exactly(
         &set(owner, &of("bedplate_session")).await,
         &["sessions DELETE", "sessions INSERT", "sessions SELECT", "sessions UPDATE"],
     );
-    exactly(&set(owner, &format!("{} AND relname = 'audit_log'", of("bedplate_app"))).await, &["audit_log SELECT"]);
+    // What is append-only: append_events() and record_audit() alone write.
+    for (role, select) in [
+        ("bedplate_app", &["audit_log SELECT", "event_tags SELECT", "events SELECT"][..]),
+        ("bedplate_system", &["audit_log SELECT", "event_tags SELECT", "events SELECT"]),
+    ] {
+        let append_only = format!("{} AND relname IN ('audit_log', 'events', 'event_tags')", of(role));
+        exactly(&set(owner, &append_only).await, select);
+    }
     // To a partition there is no other way than through its table.
     let partitions = "SELECT relname FROM pg_class, aclexplode(relacl) WHERE relispartition AND relkind = 'r'";
     none(
@@ -337,7 +378,8 @@ async fn times_have_zones_and_triggers_keep_them(#[values(Main, Rfq, Marketdata)
     let loose = format!(
         "SELECT relname || '.' || attname FROM ({columns}) AS c \
         WHERE attname IN ('created_at', 'updated_at') AND (NOT attnotnull OR byte_default IS DISTINCT FROM \
-            CASE relname WHEN 'audit_log' THEN 'clock_timestamp()' ELSE 'now()' END)"
+            CASE WHEN relname IN ('{}') THEN 'clock_timestamp()' ELSE 'now()' END)",
+        TIMES_BY_CLOCK.join("', '")
     );
     exactly(&set(owner, &loose).await, &[]);
     let with_column = set(owner, &format!("SELECT relname FROM ({columns}) AS c WHERE attname = 'updated_at'")).await;
@@ -357,7 +399,11 @@ async fn the_schema_can_be_distributed(#[values(Main, Rfq, Marketdata)] of: Data
     exactly(&set(owner, "SELECT policyname FROM pg_policies WHERE permissive <> 'PERMISSIVE'").await, &[]);
     exactly(
         &set(owner, "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace AND NOT starts_with(relname, '__')").await,
-        if of == Marketdata { &[] } else { &["audit_log_sequence_seq"] },
+        match of {
+            Main => &["audit_log_sequence_seq", "events_position_seq"],
+            Rfq => &["audit_log_sequence_seq"],
+            Marketdata => &[],
+        },
     );
     let by_shard =
         "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosrc LIKE '%TG_TABLE_NAME%'";

@@ -39,6 +39,15 @@ async fn a_database_in_use_has_no_finding(
     assert_eq!(examine(&db).await, []);
 }
 
+/// An event with two tags.
+macro_rules! event {
+    () => {
+        "SET ROLE bedplate_system; INSERT INTO tenants (id, slug, name) VALUES ('00000000-0000-4000-8000-000000000001', 'one', 'One'); \
+         SET ROLE bedplate_app; SET app.tenant_id = '00000000-0000-4000-8000-000000000001'; \
+         SELECT append_events('[{\"event_type\": \"A\", \"event_data\": {}, \"tags\": [\"a:1\", \"b:2\"]}]'); RESET ROLE; "
+    };
+}
+
 /// What is planted, who plants it, and the object that is found. `good` is a table that keeps every rule.
 const PLANTED: &[(&str, &str, &str)] = &[
     ("rls-off", "ALTER TABLE good DISABLE ROW LEVEL SECURITY", "good"),
@@ -155,6 +164,7 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "ALTER TABLE good ADD COLUMN n serial; COMMENT ON COLUMN good.n IS 'x'; ALTER SEQUENCE good_n_seq AS bigint NO MAXVALUE; SELECT setval('good_n_seq', 2000000000)",
         "good_n_seq",
     ),
+    ("event-sequence", concat!(event!(), "SELECT setval('events_position_seq', 1, false)"), "events_position_seq"),
 ];
 
 /// Planted by a superuser: nobody else could.
@@ -174,6 +184,14 @@ const PLANTED_BY_ADMIN: &[(&str, &str, &str)] = &[
         "partition-default-used",
         "INSERT INTO audit_log (tenant_id, action, entity_type, entity_id, created_at) VALUES (gen_random_uuid(), 'x', 'x', 'x', '2001-01-01')",
         "audit_log_default",
+    ),
+    (
+        "event-tags-hash",
+        concat!(
+            event!(),
+            "SET ROLE bedplate_definer; DELETE FROM event_tags WHERE tag = event_tag_hash('a:1'); INSERT INTO event_tags SELECT tenant_id, 7, position FROM events"
+        ),
+        "event_tags: 1 of the last 1 events",
     ),
 ];
 
@@ -209,7 +227,7 @@ async fn planted(db: &TestDatabase, by_admin: bool, check: &str, plant: &str, ob
     if found.fix.starts_with("--") || found.fix.contains('…') {
         return;
     }
-    let mender = if check == "time-zone" {
+    let mender = if ["time-zone", "event-tags-hash"].contains(&check) {
         server().admin.as_ref().unwrap_or(&db.url).with_database(db.url.database()).unwrap()
     } else {
         db.url.clone()

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bedplate::events::{AppendCondition, EventQuery, ExpectedVersion, NewEvent, QueryItem, ReadFrom, Stream};
 use bedplate::models::{
     AgentOutput, AgentResultFilter, AgentResultStatus, AgentType, ApiKeyFilter, AssetClass, AuditFilter, AuditedEntity,
     BusinessIdeaChanges, BusinessIdeaFilter, BusinessIdeaSort, BusinessIdeaStatus, Claim, EvaluationFilter,
@@ -120,6 +121,7 @@ pub async fn exercise(db: &Database, home: &Home) {
     exercise_identity(db, home).await;
     exercise_forms(db, home).await;
     exercise_audit(db, home).await;
+    exercise_events(db, home).await;
 }
 
 async fn exercise_identity(db: &Database, home: &Home) {
@@ -260,6 +262,38 @@ async fn list_submissions(tx: &TenantTx, filter: &FormSubmissionFilter, sort: Fo
             return Ok(());
         }
     }
+}
+
+async fn exercise_events(db: &Database, home: &Home) {
+    let event = || NewEvent::new("SeatTaken", json!({})).tag("course", 1).tag("skipper", 2);
+    let stream = Stream { aggregate_type: "course", aggregate_id: Uuid::now_v7() };
+    let by_tag = EventQuery::tag("course", 1);
+    let queries = [
+        EventQuery::all(),
+        EventQuery::event_type("SeatTaken"),
+        EventQuery::from(QueryItem::default().event_type("SeatTaken").event_type("SeatGiven")),
+        by_tag.clone(),
+        QueryItem::default().tag("course", 1).tag("skipper", 2).event_type("SeatTaken").into(),
+        by_tag.clone().or(QueryItem::default().event_type("SeatTaken")),
+    ];
+    let (by_tag, queries) = (&by_tag, &queries);
+    db.tenant_tx("exercise", &home.context.clone().correlation(Uuid::now_v7()), async move |tx| {
+        let events = tx.events();
+        let seen = events.read_to_decide(by_tag).await?;
+        let condition = AppendCondition::fail_if(by_tag.clone()).after(seen.token);
+        events.append(&[event()], Some(&condition)).await?;
+        events.append_to_stream(stream, ExpectedVersion::NoStream, &[event()]).await?;
+        for query in queries {
+            for from in [ReadFrom::Start, ReadFrom::After(1), ReadFrom::End, ReadFrom::Before(9)] {
+                events.read(query, from, 10).await?;
+            }
+        }
+        let found = events.read_stream(stream, 0).await?;
+        events.find(found[0].id).await?;
+        events.head().await.map(drop)
+    })
+    .await
+    .unwrap();
 }
 
 async fn exercise_audit(db: &Database, home: &Home) {

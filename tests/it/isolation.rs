@@ -206,6 +206,7 @@ async fn definer_functions_stay_inside_the_tenant(#[values(Main, Rfq)] of: Datab
     )
     .await;
     let expected = [
+        "append_events",
         "record_audit",
         "create_form_validator",
         "search_agent_results",
@@ -218,7 +219,7 @@ async fn definer_functions_stay_inside_the_tenant(#[values(Main, Rfq)] of: Datab
         functions,
         if of == Main { expected } else { BTreeSet::from(["record_audit".to_owned()]) },
         "a new one needs a line below, or here: record_audit() and create_form_validator() answer nothing, see audit:: \
-         and forms_hostile::role::"
+         and forms_hostile::role::; append_events() answers positions, see event_rights::"
     );
     let calls = [
         "search_business_ideas('skippers')",

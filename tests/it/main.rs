@@ -59,6 +59,7 @@ mod prepared;
 mod private_server;
 mod quoting;
 mod races;
+mod recorded_events;
 mod rfq;
 mod rfq_races;
 mod schema_docs;

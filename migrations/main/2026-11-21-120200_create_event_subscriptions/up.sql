@@ -40,7 +40,7 @@ COMMENT ON POLICY tenant ON event_subscriptions IS 'A tenant sees its own rows.'
 CREATE POLICY system ON event_subscriptions TO bedplate_system
     USING (current_user = 'bedplate_system') WITH CHECK (current_user = 'bedplate_system');
 COMMENT ON POLICY system ON event_subscriptions IS 'Work across tenants, after SET ROLE.';
-CREATE POLICY definer ON event_subscriptions TO bedplate_definer USING (true);
+CREATE POLICY definer ON event_subscriptions TO bedplate_definer USING (true) WITH CHECK (true);
 COMMENT ON POLICY definer ON event_subscriptions IS 'For delete_events_of_tenant().';
 GRANT SELECT, INSERT, UPDATE, DELETE ON event_subscriptions TO bedplate_app, bedplate_system;
 GRANT SELECT (tenant_id), DELETE ON event_subscriptions TO bedplate_definer;

@@ -3,6 +3,7 @@
 //!
 //! Always holds: it reads only; a freshly migrated database has no finding (the tests `doctor::`).
 
+mod events;
 mod grants;
 mod indexes;
 mod isolation;
@@ -65,7 +66,7 @@ struct Answer {
 
 /// The names of all checks.
 pub fn checks() -> impl Iterator<Item = &'static str> {
-    of_the_owner().chain(operations::OF_THE_APPLICATION).map(|check| check.name)
+    of_the_owner().chain(events::OF_THE_SYSTEM).chain(operations::OF_THE_APPLICATION).map(|check| check.name)
 }
 
 fn of_the_owner() -> impl Iterator<Item = &'static Check> {
@@ -81,7 +82,8 @@ pub async fn examine(config: &Config) -> Result<Vec<Finding>> {
     let logins = [user(config.owner_url.tokio_postgres().get_user()), user(config.url().tokio_postgres().get_user())];
     let mut owner = connect(&config.owner_url).await?;
     let migrated: Answer = sql_query(
-        "SELECT concat(to_regclass('public.audit_log'), to_regclass('public.price_ticks')) AS object, '' AS fix",
+        "SELECT concat(to_regclass('public.audit_log'), to_regclass('public.price_ticks')) AS object, \
+                coalesce(to_regclass('public.events')::text, '') AS fix",
     )
     .get_result(&mut owner)
     .await?;
@@ -93,20 +95,31 @@ pub async fn examine(config: &Config) -> Result<Vec<Finding>> {
     }
     let mut findings = Vec::new();
     for check in of_the_owner() {
-        findings.append(&mut ask(&mut owner, check, &logins).await?);
+        findings.append(&mut ask(&mut owner, None, check, &logins).await?);
+    }
+    let with_events = !migrated.fix.is_empty();
+    for check in events::OF_THE_SYSTEM.iter().filter(|_| with_events) {
+        findings.append(&mut ask(&mut owner, Some("bedplate_system"), check, &logins).await?);
     }
     let mut app = connect(config.url()).await?;
     for check in operations::OF_THE_APPLICATION {
-        findings.append(&mut ask(&mut app, check, &logins).await?);
+        findings.append(&mut ask(&mut app, None, check, &logins).await?);
     }
     Ok(findings)
 }
 
 /// In a transaction that can write nothing.
-async fn ask(connection: &mut AsyncPgConnection, check: &Check, logins: &[String]) -> Result<Vec<Finding>> {
+async fn ask(
+    connection: &mut AsyncPgConnection,
+    role: Option<&str>,
+    check: &Check,
+    logins: &[String],
+) -> Result<Vec<Finding>> {
+    let role = role.map(|role| format!("; SET LOCAL ROLE {role}")).unwrap_or_default();
+    let settings = format!("SET TRANSACTION READ ONLY; SET LOCAL search_path = public, pg_catalog{role}");
     let answers: Vec<Answer> = connection
         .transaction::<_, Error, _>(async |connection| {
-            connection.batch_execute("SET TRANSACTION READ ONLY; SET LOCAL search_path = public, pg_catalog").await?;
+            connection.batch_execute(&settings).await?;
             let query = sql_query(format!("{PRELUDE}{}", check.sql)).bind::<Array<Text>, _>(logins);
             Ok(query.load(connection).await?)
         })
