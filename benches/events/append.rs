@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use bedplate::Error;
 use bedplate::events::{AppendCondition, EventQuery, NewEvent, QueryItem};
-use diesel_async::RunQueryDsl as _;
 use serde_json::json;
 use tokio_postgres::Client;
 
@@ -35,7 +34,7 @@ fn query((course, student): (u64, u64)) -> EventQuery {
     QueryItem::default().tag("student", student).tag("course", course).into()
 }
 
-pub async fn measure(bench: &Bench) -> Result<(), Error> {
+pub(crate) async fn measure(bench: &Bench) -> Result<(), Error> {
     println!("append, one event      clients   INSERT/s   append/s   ratio (medians of {ROUNDS} rounds)");
     for clients in CLIENTS {
         let connections = bench.bare(clients).await?;
@@ -83,7 +82,7 @@ async fn plain(connections: &[Arc<Client>]) -> Result<f64, Error> {
 }
 
 /// Each connection appends under a condition, with a token of the round's beginning.
-pub async fn conditional(connections: &[Arc<Client>]) -> Result<f64, Error> {
+pub(crate) async fn conditional(connections: &[Arc<Client>]) -> Result<f64, Error> {
     rate(connections.len(), |task, end| {
         let client = connections[task].clone();
         async move {
@@ -143,6 +142,7 @@ diesel::table! {
 /// Without optional columns, and so prepared once a connection.
 async fn insert(tx: &bedplate::TenantTx, event: &NewEvent) -> Result<usize, Error> {
     use diesel::ExpressionMethods as _;
+    use diesel_async::RunQueryDsl as _;
     let insert = diesel::insert_into(plain::table).values((
         plain::id.eq(event.event_id().as_uuid()),
         plain::event_type.eq(event.event_type()),

@@ -15,7 +15,7 @@ const INSERT: &str = "INSERT INTO plain (id, event_type, event_data, tags) \
         AS new (id, type, data, course, student)";
 const APPEND: &str = "SELECT append_events($1::text::jsonb)";
 
-pub async fn measure(bench: &Bench) -> Result<(), Error> {
+pub(crate) async fn measure(bench: &Bench) -> Result<(), Error> {
     println!("append, 100 events     clients   INSERT/s   append/s   ratio (events a second)");
     for clients in CLIENTS {
         let connections = bench.bare(clients).await?;

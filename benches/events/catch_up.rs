@@ -6,11 +6,10 @@ use std::time::Instant;
 use bedplate::database::Tx;
 use bedplate::events::{Event, EventHandler, EventQuery, ReadFrom, Subscription};
 use bedplate::{Error, TenantContext, TenantTx};
-use diesel_async::RunQueryDsl as _;
 use futures_util::TryStreamExt as _;
 
+use super::medians;
 use super::server::Bench;
-use super::{median, medians};
 
 const ROUNDS: usize = 3;
 
@@ -23,7 +22,7 @@ impl EventHandler<TenantContext> for Count {
     }
 }
 
-pub async fn measure(bench: &Bench, stored: i64) -> Result<(), Error> {
+pub(crate) async fn measure(bench: &Bench, stored: i64) -> Result<(), Error> {
     let (mut reads, mut subscribed) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let plain = timed(plain(bench, stored)).await?;
@@ -40,7 +39,6 @@ pub async fn measure(bench: &Bench, stored: i64) -> Result<(), Error> {
     println!("  events().read, 5,000 at a time  {read:>10.0}   {ratio:.2}");
     let (_, subscription, ratio) = medians(subscribed);
     println!("  a subscription, 5,000 at a time {subscription:>10.0}   {ratio:.2}");
-    let _ = median;
     Ok(())
 }
 
@@ -51,6 +49,7 @@ async fn timed(work: impl Future<Output = Result<u64, Error>>) -> Result<f64, Er
 }
 
 async fn plain(bench: &Bench, stored: i64) -> Result<u64, Error> {
+    use diesel_async::RunQueryDsl as _;
     let select = async move |tx: TenantTx| {
         let query = diesel::sql_query(
             "SELECT tenant_id, position, id, event_type, event_data, metadata, tags, aggregate_type, aggregate_id, \

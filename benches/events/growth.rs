@@ -8,7 +8,7 @@ use bedplate::database::private_server::Urls;
 use super::server::Bench;
 use super::{ROUNDS, append, medians};
 
-pub async fn measure(urls: &Urls) -> Result<(), Error> {
+pub(crate) async fn measure(urls: &Urls) -> Result<(), Error> {
     let few = Bench::new(urls, "few", 10_000).await?;
     let start = Instant::now();
     let many = Bench::new(urls, "many", 10_000_000).await?;

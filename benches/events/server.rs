@@ -13,16 +13,16 @@ use tokio_postgres::Client;
 use super::sent;
 
 /// Courses of the stored events; each event has a tag of one, and one of a student.
-pub const COURSES: i64 = 20_000;
+pub(crate) const COURSES: i64 = 20_000;
 
-pub struct Bench {
-    pub database: Database,
-    pub context: TenantContext,
+pub(crate) struct Bench {
+    pub(crate) database: Database,
+    pub(crate) context: TenantContext,
     url: DatabaseUrl,
 }
 
 impl Bench {
-    pub async fn new(urls: &Urls, name: &str, stored: i64) -> Result<Self, Error> {
+    pub(crate) async fn new(urls: &Urls, name: &str, stored: i64) -> Result<Self, Error> {
         bedplate::database::connect(&urls.owner).await?.batch_execute(&format!("CREATE DATABASE {name}")).await?;
         let url = urls.owner.with_database(name)?;
         migrate::run(&url, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await?;
@@ -57,7 +57,7 @@ impl Bench {
     }
 
     /// Connections that have taken role and tenant.
-    pub async fn bare(&self, number: usize) -> Result<Vec<Arc<Client>>, Error> {
+    pub(crate) async fn bare(&self, number: usize) -> Result<Vec<Arc<Client>>, Error> {
         let mut clients = Vec::with_capacity(number);
         for _ in 0..number {
             let url = self.url.reveal();
@@ -72,7 +72,7 @@ impl Bench {
     }
 
     /// What is committed by now.
-    pub async fn token(client: &Client) -> Result<String, Error> {
+    pub(crate) async fn token(client: &Client) -> Result<String, Error> {
         let row = client.query_one("SELECT event_token()", &[]).await.map_err(sent)?;
         Ok(row.get(0))
     }
