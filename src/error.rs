@@ -369,6 +369,10 @@ fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformat
         }
         m if m.starts_with("value too long for type") => Error::invalid("value", "is too long"),
         m if m.starts_with("invalid input syntax for type") => Error::invalid("value", "cannot be read"),
+        // append_events() leaves it to PostgreSQL to say so, of the second event and later ones.
+        "argument of jsonb_populate_recordset must be an array of objects" => {
+            Error::invalid("events", "is not allowed (events_events_check)")
+        }
         "numeric field overflow" => Error::invalid("value", "is too large"),
         m if m.starts_with("invalid byte sequence") || m.starts_with("unsupported Unicode escape sequence") => {
             Error::invalid("value", "holds a character that PostgreSQL cannot store (NUL)")

@@ -61,7 +61,7 @@ enum Command {
     Status(status::Args),
     /// Ask the database whether every rule holds; exit code 5 where one does not
     Doctor(doctor::Args),
-    /// Try the event store
+    /// Read, append and follow events; try the store
     Events(events::Args),
     /// Try JSON Schemas of forms before they are published
     Forms(forms::Args),
@@ -160,7 +160,7 @@ fn advice(error: &Error) -> &'static str {
 
 fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(match error {
-        Error::Forbidden { .. } | Error::Drift { .. } => 3,
+        Error::Forbidden { .. } | Error::Drift { .. } | Error::AppendConflict { .. } => 3,
         Error::Unavailable { .. } | Error::Timeout { .. } => 4,
         Error::Findings { .. } => 5,
         _ => 1,

@@ -129,6 +129,13 @@ impl NewEvent {
         self
     }
 
+    /// The same, of a tag that is put together already.
+    #[must_use]
+    pub fn with_tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
     /// The version of the data's shape; without it 1.
     #[must_use]
     pub fn schema_version(self, version: i64) -> Self {

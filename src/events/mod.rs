@@ -55,6 +55,7 @@ pub mod append;
 pub mod decision;
 pub mod event;
 pub mod handler;
+pub mod list;
 pub mod projection;
 pub mod query;
 pub mod read;
@@ -69,6 +70,7 @@ pub use append::{AppendCondition, AppendConflict, EventRepository, EventToken, E
 pub use decision::{Decided, Decision};
 pub use event::{Event, EventId, NewEvent, tag};
 pub use handler::{EventHandler, EventSink, SubscriptionScope};
+pub use list::EventFilter;
 pub use projection::Projection;
 pub use query::{EventQuery, QueryItem};
 pub use read::{ReadFrom, Seen};

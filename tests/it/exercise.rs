@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use bedplate::events::{AppendCondition, EventQuery, ExpectedVersion, NewEvent, QueryItem, ReadFrom, Stream};
+use bedplate::events::{
+    AppendCondition, EventFilter, EventQuery, ExpectedVersion, NewEvent, QueryItem, ReadFrom, Stream,
+};
 use bedplate::models::{
     AgentOutput, AgentResultFilter, AgentResultStatus, AgentType, ApiKeyFilter, AssetClass, AuditFilter, AuditedEntity,
     BusinessIdeaChanges, BusinessIdeaFilter, BusinessIdeaSort, BusinessIdeaStatus, Claim, EvaluationFilter,
@@ -288,6 +290,19 @@ async fn exercise_events(db: &Database, home: &Home) {
                 events.read(query, from, 10).await?;
             }
         }
+        let all = EventFilter::default;
+        for filter in [
+            all(),
+            EventFilter { event_type: Some("SeatTaken".into()), ..all() },
+            EventFilter { correlation_id: Some(Uuid::now_v7()), ..all() },
+            EventFilter { from: Some(yesterday()), until: Some(Utc::now()), ..all() },
+            EventFilter { event_type: Some("SeatTaken".into()), from: Some(yesterday()), ..all() },
+            EventFilter { correlation_id: Some(Uuid::now_v7()), until: Some(Utc::now()), ..all() },
+        ] {
+            let first = events.list(&filter, &PageRequest::first(1)).await?;
+            events.list(&filter, &PageRequest { limit: 1, after: first.next }).await?;
+        }
+        events.correlation_chain(Uuid::now_v7()).await?;
         let found = events.read_stream(stream, 0).await?;
         events.find(found[0].id).await?;
         events.head().await.map(drop)

@@ -1,0 +1,83 @@
+//! `bedplate events append`.
+
+use std::io::Read as _;
+
+use diesel_async::SimpleAsyncConnection as _;
+use serde_json::{Value, json};
+
+use super::open;
+use crate::database::Channel;
+use crate::error::{Error, Result};
+use crate::events::{AppendCondition, EventToken, NewEvent, QueryItem};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bedplate events append --tenant lumen --type DoorOpened --tag door:3 --data '{\"by\": \"Ada\"}'\n  \
+    bedplate events append --tenant lumen --type Imported --data @import.json\n  \
+    bedplate events append --tenant harbor --type CourseDefined --tag course:7 --if-none-match-tag course:7\n  \
+    bedplate events append --tenant harbor --type SeatTaken --tag course:7 --if-none-match-tag course:7 --after TOKEN\n\n\
+    Exit code 3 says that an event is there that the condition does not allow: nothing was appended."
+)]
+pub(super) struct Args {
+    /// The tenant: its slug or its id
+    #[arg(long, value_name = "SLUG|ID")]
+    tenant: String,
+    /// What happened
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: String,
+    /// The facts: JSON, @ and a file, or - for standard input
+    #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
+    data: String,
+    /// What it is about; any number
+    #[arg(long = "tag", value_name = "KEY:VALUE")]
+    tags: Vec<String>,
+    /// Only if no event has this tag; given again: these tags together
+    #[arg(long, value_name = "KEY:VALUE")]
+    if_none_match_tag: Vec<String>,
+    /// Beside those that were read with this token (`events read --to-decide`)
+    #[arg(long, value_name = "TOKEN", requires = "if_none_match_tag")]
+    after: Option<String>,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args) -> Result<()> {
+    let event = NewEvent::new(&args.event_type, data(&args.data)?);
+    let event = args.tags.iter().fold(event, NewEvent::with_tag);
+    let id = event.event_id();
+    let condition = (!args.if_none_match_tag.is_empty()).then(|| {
+        let item = args.if_none_match_tag.iter().fold(QueryItem::default(), QueryItem::with_tag);
+        let condition = AppendCondition::fail_if(item.into());
+        match &args.after {
+            Some(token) => condition.after(EventToken::from_client(token)),
+            None => condition,
+        }
+    });
+    let (_, db, context) = open(&args.tenant).await?;
+    let positions = db.append_events(&context, &[event], condition.as_ref()).await?;
+    // The task that wakes whoever waits would be cut off by the end of the process.
+    let notify = format!("NOTIFY {}", Channel::Events.name());
+    db.system_tx("cli.wake", async |tx| Ok(tx.connection().batch_execute(&notify).await?)).await?;
+    if args.json {
+        println!("{}", json!({ "positions": positions, "id": id }));
+    } else {
+        for position in positions {
+            println!("position {position}, id {id}");
+        }
+    }
+    Ok(())
+}
+
+fn data(text: &str) -> Result<Value> {
+    let (named, json) = match text.strip_prefix('@') {
+        Some(file) => (file, std::fs::read_to_string(file).map_err(Error::io(format!("reading {file}")))?),
+        None if text == "-" => {
+            let mut json = String::new();
+            std::io::stdin().read_to_string(&mut json).map_err(Error::io("reading standard input"))?;
+            ("standard input", json)
+        }
+        None => ("--data", text.to_owned()),
+    };
+    serde_json::from_str(&json).map_err(|error| Error::configuration(format!("{named} is no JSON: {error}")))
+}
