@@ -80,10 +80,10 @@ pub enum Error {
     #[error("the last owner of an organization stays: make another member owner first")]
     LastOwner,
     /// The lease ran out and another worker took the work over, or it is finished. Stop working on it.
-    #[error("evaluation {evaluation}: the lease is lost")]
+    #[error("{of}: the lease is lost")]
     LeaseLost {
-        /// The evaluation that was leased.
-        evaluation: String,
+        /// What was leased.
+        of: String,
     },
     /// Who signs in is unknown, the password is wrong, or the user is not active: which, is not told.
     #[error("the name or the password is wrong")]

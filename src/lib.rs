@@ -9,7 +9,9 @@ pub mod ideas;
 pub mod ids;
 pub mod marketdata;
 pub mod models;
+pub mod outbox;
 pub mod pagination;
+mod processed;
 pub mod repositories;
 pub mod rfq;
 /// The tables, as `diesel print-schema` writes them.
@@ -29,3 +31,4 @@ pub use database::{
     RfqSystemTx, RfqTx, SessionTx, SystemTx, TenantContext, TenantTx,
 };
 pub use error::{Error, Result, SchemaViolation};
+pub use processed::Processed;

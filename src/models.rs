@@ -17,7 +17,12 @@ pub use crate::marketdata::{
     AssetClass, Instrument, InstrumentFilter, InstrumentStatus, NewInstrument, NewPriceTick, NewVenue, PriceTick,
     Venue, VenueStatus,
 };
+pub use crate::outbox::{
+    NewOutboxEvent, OutboxClaim, OutboxClaimed, OutboxEvent, OutboxEventId, Outcome, RelayOptions, Relayed,
+    RetryPolicy, Settlement,
+};
 pub use crate::pagination::{Cursor, Page, PageRequest};
+pub use crate::processed::Processed;
 pub use crate::rfq::{
     NewRfq, NewRfqQuote, Rfq, RfqFilter, RfqId, RfqQuote, RfqQuoteId, RfqQuoteStatus, RfqStatus, Side,
 };

@@ -363,6 +363,72 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Messages to the outside, written in the transaction of what they tell and published by a relay, at least once.
+    outbox_events (tenant_id, id) {
+        /// The tenant that it is about; it may be gone.
+        tenant_id -> Uuid,
+        /// Unique inside the tenant.
+        id -> Uuid,
+        /// Orders the messages of one entity.
+        sequence -> Int8,
+        /// What happened: business_idea.submitted.
+        #[max_length = 255]
+        event_type -> Varchar,
+        /// What receivers know it by, and know it again by; unique inside the tenant.
+        event_id -> Uuid,
+        /// The request it was part of (setting app.correlation_id).
+        correlation_id -> Nullable<Uuid>,
+        /// What it happened to, usually a table.
+        #[max_length = 100]
+        entity_type -> Varchar,
+        /// To which; messages of one entity go out in their order.
+        #[max_length = 255]
+        entity_id -> Varchar,
+        /// What is sent.
+        payload -> Jsonb,
+        /// When the row was made.
+        created_at -> Timestamptz,
+        /// Not claimed before: a delivery put off, or the next attempt. Later messages of the entity wait for it.
+        available_at -> Timestamptz,
+        /// The relay worker that claimed it last.
+        #[max_length = 255]
+        claimed_by -> Nullable<Varchar>,
+        /// The claim that holds it, a new one each time: a late worker's marks name another and have no effect.
+        claim_id -> Nullable<Uuid>,
+        /// From then on another worker may take it over.
+        lease_expires_at -> Nullable<Timestamptz>,
+        /// How often it failed.
+        retry_count -> Int4,
+        /// What the sink said when it failed last, cut to 2000 characters.
+        last_error -> Nullable<Text>,
+        /// When the sink took it; kept for some days after.
+        published_at -> Nullable<Timestamptz>,
+        /// When the relay gave it up; then later messages of the entity go on. bedplate outbox replay brings it back.
+        dead_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    /// Which consumer has done what an event asks for: a second delivery has no effect.
+    processed_events (tenant_id, id) {
+        /// The tenant of the event; it may be gone.
+        tenant_id -> Uuid,
+        /// Unique inside the tenant.
+        id -> Uuid,
+        /// Who processed it; another group does so for itself.
+        #[max_length = 255]
+        consumer_group -> Varchar,
+        /// The event, as its sender names it.
+        event_id -> Uuid,
+        /// What happened.
+        #[max_length = 255]
+        event_type -> Varchar,
+        /// When; the effect was written in the same transaction.
+        processed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// Sessions of browsers. Shaped as the session stores of other languages expect it.
     sessions (sid) {
         /// The session's id, a secret: who has it has the session.
@@ -522,6 +588,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     form_submissions,
     idempotency_keys,
     organizations,
+    outbox_events,
+    processed_events,
     sessions,
     tenants,
     user_entitlements,

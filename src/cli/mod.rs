@@ -61,7 +61,7 @@ enum Command {
     Status(status::Args),
     /// Ask the database whether every rule holds; exit code 5 where one does not
     Doctor(doctor::Args),
-    /// Read, append and follow events
+    /// Read, append and follow events; try the store
     Events(events::Args),
     /// Try JSON Schemas of forms before they are published
     Forms(forms::Args),

@@ -44,7 +44,7 @@ impl Progress {
     }
 
     /// How the present step goes on.
-    fn detail(&self, message: &str) {
+    pub(super) fn detail(&self, message: &str) {
         let Some(bar) = &self.spinner else {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             if told.is_some_and(|told| told.elapsed() >= BETWEEN_DETAILS) {

@@ -8,7 +8,7 @@ use diesel::pg::Pg;
 use diesel::query_builder::{BoxedSqlQuery, SqlQuery};
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::event::{COLUMNS, check_tag};
 use crate::error::Result;
@@ -19,7 +19,8 @@ use crate::validation::Check;
 pub const MAX_ITEMS: usize = 100;
 
 /// One of the alternatives of an [`EventQuery`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct QueryItem {
     types: Vec<String>,
     tags: Vec<String>,
@@ -55,7 +56,7 @@ impl QueryItem {
 }
 
 /// Which events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventQuery {
     items: Vec<QueryItem>,
@@ -102,6 +103,14 @@ impl EventQuery {
     #[must_use]
     pub fn matches(&self, event_type: &str, tags: &[String]) -> bool {
         self.items.iter().any(|item| item.matches(event_type, tags))
+    }
+
+    /// Of each item a tag, or its types: whatever matches has one of them.
+    pub(super) fn narrowest(&self) -> impl Iterator<Item = (Option<&str>, Option<&str>)> {
+        self.items.iter().flat_map(|item| match item.tags.first() {
+            Some(tag) => vec![(Some(tag.as_str()), None)],
+            None => item.types.iter().map(|event_type| (None, Some(event_type.as_str()))).collect(),
+        })
     }
 
     pub(super) fn check(&self) -> Result<()> {

@@ -37,9 +37,9 @@ pub struct Seen {
 }
 
 #[derive(QueryableByName)]
-struct Head {
+pub(super) struct Head {
     #[diesel(sql_type = BigInt)]
-    head: i64,
+    pub(super) head: i64,
 }
 
 impl EventRepository<'_> {

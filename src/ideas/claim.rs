@@ -295,7 +295,7 @@ impl EvaluationRepository<'_> {
 }
 
 pub(super) fn lost(lease: &Lease) -> Error {
-    Error::LeaseLost { evaluation: lease.evaluation_id.to_string() }
+    Error::LeaseLost { of: format!("evaluation {}", lease.evaluation_id) }
 }
 
 fn check(claim: Claim<'_>) -> Result<()> {

@@ -1,4 +1,5 @@
 DROP FUNCTION append_events(jsonb, jsonb, jsonb);
+DROP FUNCTION append_any_events(jsonb, jsonb, jsonb);
 DROP FUNCTION check_event_stream(uuid, jsonb);
 DROP FUNCTION check_event_condition(uuid, jsonb, text[]);
 DROP FUNCTION rarest_event_tag(uuid, text[], bigint);

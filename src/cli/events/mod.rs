@@ -1,8 +1,9 @@
-//! `bedplate events`: events read, appended, followed.
+//! `bedplate events`: events read, appended, followed, and the store tried.
 
 mod append;
 mod read;
 mod row;
+mod stress;
 mod tail;
 
 use clap::Subcommand;
@@ -27,6 +28,8 @@ enum Command {
     Append(append::Args),
     /// Show the last events of a tenant, and new ones as they are committed
     Tail(tail::Args),
+    /// Writers and subscribers side by side, and a look at what they left; exit code 1 if anything is wrong
+    Stress(stress::Args),
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
@@ -34,6 +37,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
         Command::Read(args) => read::run(args).await,
         Command::Append(args) => append::run(args).await,
         Command::Tail(args) => tail::run(args).await,
+        Command::Stress(args) => stress::run(args).await,
     }
 }
 

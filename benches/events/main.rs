@@ -1,0 +1,92 @@
+//! What the event store costs, beside what PostgreSQL itself does: ratios of one run.
+//!
+//! `cargo bench --bench events`; `-- growth` asks how the cost grows to ten million events (some minutes more).
+//! A private server with PostgreSQL's defaults, which waits for its disk. Rounds of what is compared take turns, so
+//! that what the machine does meanwhile meets both.
+//!
+//! - *bare*: a connection that has taken role and tenant, one prepared statement, autocommit; beside a prepared
+//!   INSERT of the same event into a table with one index, sent by the same code.
+//! - *tenant_tx*: through the boundary, `tx.events().append` beside the same INSERT.
+
+mod append;
+mod batch;
+mod catch_up;
+mod growth;
+mod server;
+
+use std::time::{Duration, Instant};
+
+use bedplate::Error;
+
+use server::Bench;
+
+const CLIENTS: [usize; 3] = [1, 4, 16];
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_millis(800);
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    // `cargo test --benches` only asks whether it starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return Ok(());
+    }
+    let growth = std::env::args().any(|argument| argument == "growth");
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(io)?;
+    let server = bedplate::database::private_server::PrivateServer::at(home.path());
+    server.start(&mut |_| {}).await?;
+    let measured = measure(&server, growth).await;
+    server.stop()?;
+    measured
+}
+
+async fn measure(server: &bedplate::database::private_server::PrivateServer, growth: bool) -> Result<(), Error> {
+    let urls = server.urls()?.ok_or_else(|| io(std::io::Error::other("the server has no URL")))?;
+    if growth {
+        return growth::measure(&urls).await;
+    }
+    for stored in [100_000, 1_000_000] {
+        let bench = Bench::new(&urls, &format!("events_{stored}"), stored).await?;
+        println!("\n{stored} events stored");
+        append::measure(&bench).await?;
+        batch::measure(&bench).await?;
+        if stored == 1_000_000 {
+            catch_up::measure(&bench, stored).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Of several rounds, each with what is compared in turn: the medians, and the median of the ratios.
+fn medians(rounds: Vec<(f64, f64)>) -> (f64, f64, f64) {
+    let ratios = rounds.iter().map(|(base, ours)| ours / base).collect();
+    let (base, ours) = rounds.into_iter().unzip();
+    (median(base), median(ours), median(ratios))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Calls a second, of so many tasks that repeat what `task` makes of their number.
+async fn rate<Fut>(tasks: usize, task: impl Fn(usize, Instant) -> Fut) -> Result<f64, Error>
+where
+    Fut: Future<Output = Result<u64, Error>> + Send + 'static,
+{
+    let start = Instant::now();
+    let running: Vec<_> = (0..tasks).map(|number| tokio::spawn(task(number, start + ROUND))).collect();
+    let mut done = 0;
+    for task in running {
+        done += task.await.map_err(|error| io(error.into()))??;
+    }
+    Ok(f64::from(u32::try_from(done).unwrap_or(u32::MAX)) / start.elapsed().as_secs_f64())
+}
+
+fn io(source: std::io::Error) -> Error {
+    Error::Io { doing: "the benchmark".into(), source }
+}
+
+fn sent(error: tokio_postgres::Error) -> Error {
+    let said = error.as_db_error().map(ToString::to_string).unwrap_or_else(|| error.to_string());
+    Error::Unavailable { message: said }
+}

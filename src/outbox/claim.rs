@@ -1,0 +1,284 @@
+//! Claiming messages: for a limited time, a lease, and never one before an earlier one of its entity.
+//!
+//! A worker locks what is due, skipping what others have locked. Of that it keeps, for each entity, what stands at the
+//! front of the entity's open messages without a gap; the rest it lets go.
+//!
+//! ```text
+//! t0  A locks message 1 of an entity (its limit), B skips it and locks message 2
+//! t1  B reads the entity's open messages: 1 is among them and not among B's, so B lets 2 go
+//! t2  A commits the lease of 1, publishes it, settles it
+//! t3  B looks again: 1 is published, 2 stands at the front and is claimed
+//! ```
+//! Why t1 cannot miss an earlier message: whoever claims 2 has read, after locking it, every open message that was
+//! committed before. If 1 is open there, it is either among the locked ones (then nobody else holds it: the lock
+//! re-reads the row), or 2 is let go. If it is not there, it was written by a transaction that ran side by side with
+//! the one of 2, and the two have no order (the tests `outbox_order::`).
+//!
+//! Each claim has an id of its own, the fencing token: whoever settles names it, and has no effect on what was claimed
+//! again since (the test `outbox_relay::a_late_worker_is_fenced_off`).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use super::message::OutboxEvent;
+use super::queue::OutboxQueue;
+use crate::error::Result;
+use crate::sql::cached;
+use crate::tenancy::TenantId;
+use crate::validation::Check;
+
+/// What to claim.
+#[derive(Debug, Clone, Copy)]
+pub struct OutboxClaim<'a> {
+    /// Who claims: host and process, for example. 1 to 255 characters.
+    pub worker: &'a str,
+    /// At most so many: 1 to 10,000.
+    pub limit: u16,
+    /// For so long.
+    pub lease: Duration,
+}
+
+/// What a claim got.
+#[derive(Debug, Clone)]
+pub struct OutboxClaimed {
+    /// The fencing token of all of them.
+    pub claim_id: Uuid,
+    /// Those of an entity in their order.
+    pub messages: Vec<OutboxEvent>,
+    /// More may be claimed at once.
+    pub more: bool,
+    /// The next message is due then; `None`: none is open.
+    pub next_due_in: Option<Duration>,
+}
+
+/// An entity's messages are those of one tenant, type and id.
+pub(super) type EntityKey = (TenantId, String, String);
+
+impl OutboxEvent {
+    pub(super) fn entity(&self) -> EntityKey {
+        (self.tenant_id, self.entity_type.clone(), self.entity_id.clone())
+    }
+}
+
+#[derive(QueryableByName)]
+struct Due {
+    #[diesel(sql_type = SqlUuid)]
+    tenant_id: TenantId,
+    #[diesel(sql_type = Double)]
+    seconds: f64,
+}
+
+#[derive(QueryableByName)]
+struct Candidate {
+    #[diesel(embed)]
+    event: OutboxEvent,
+    /// The first open message of the entity.
+    #[diesel(sql_type = BigInt)]
+    head_sequence: i64,
+    #[diesel(sql_type = Timestamptz)]
+    head_available_at: DateTime<Utc>,
+    #[diesel(sql_type = Bool)]
+    blocked: bool,
+}
+
+#[derive(QueryableByName)]
+struct Front {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+    #[diesel(sql_type = Array<BigInt>)]
+    sequences: Vec<i64>,
+}
+
+impl<Scope> OutboxQueue<'_, Scope> {
+    /// Claims messages that are due, of every tenant its share, those first that are due for longest.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for a bad [`OutboxClaim`].
+    pub async fn claim(&self, claim: OutboxClaim<'_>) -> Result<OutboxClaimed> {
+        check(claim)?;
+        let connection = self.tx.connection();
+        let due = due(connection).await?;
+        let next_due_in = due.iter().map(|due| due.seconds).min_by(f64::total_cmp);
+        let mut tenants: Vec<_> = due.iter().filter(|due| due.seconds <= 0.0).map(|due| due.tenant_id).collect();
+        let (claim_id, limit) = (Uuid::now_v7(), usize::from(claim.limit));
+        if tenants.len() > limit {
+            // Each turn others, so that every tenant's comes.
+            rand::seq::SliceRandom::shuffle(tenants.as_mut_slice(), &mut rand::rng());
+            tenants.truncate(limit);
+        }
+        let quota = (limit / tenants.len().max(1)).next_power_of_two().min(limit.next_power_of_two());
+        let seen = if tenants.is_empty() { Vec::new() } else { lock(connection, &tenants, quota).await? };
+        let looked_at = seen.len();
+        let (blocked, free): (Vec<_>, Vec<_>) = seen.into_iter().partition(|candidate| candidate.blocked);
+        park(connection, &blocked).await?;
+        let mut messages = at_the_front(connection, free).await?;
+        messages.truncate(limit);
+        lease(connection, &claim, claim_id, &mut messages).await?;
+        Ok(OutboxClaimed {
+            claim_id,
+            more: !blocked.is_empty() || !messages.is_empty() && looked_at >= quota,
+            messages,
+            next_due_in: next_due_in.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+        })
+    }
+}
+
+/// Tenants with open messages, and in how many seconds the first one is due. Skips from tenant to tenant in the index.
+async fn due(mut connection: &AsyncPgConnection) -> Result<Vec<Due>> {
+    let query = sql_query(
+        "WITH RECURSIVE tenant (tenant_id) AS ( \
+             (SELECT tenant_id FROM outbox_events WHERE published_at IS NULL AND dead_at IS NULL \
+               ORDER BY tenant_id LIMIT 1) \
+             UNION ALL \
+             SELECT (SELECT o.tenant_id FROM outbox_events AS o \
+                      WHERE o.published_at IS NULL AND o.dead_at IS NULL AND o.tenant_id > tenant.tenant_id \
+                      ORDER BY o.tenant_id LIMIT 1) \
+               FROM tenant WHERE tenant.tenant_id IS NOT NULL) \
+         SELECT tenant.tenant_id, extract(epoch FROM first.available_at - now())::float8 AS seconds \
+           FROM tenant CROSS JOIN LATERAL ( \
+                SELECT o.available_at FROM outbox_events AS o \
+                 WHERE o.tenant_id = tenant.tenant_id AND o.published_at IS NULL AND o.dead_at IS NULL \
+                 ORDER BY o.available_at LIMIT 1) AS first",
+    );
+    Ok(cached(query).load(&mut connection).await?)
+}
+
+/// Locks what is due and not leased, and whose entity's first open message is not leased. The quota is part of the
+/// text, and a power of two so that the texts are few: as a bind, the planner would take it for a tenth of the table.
+async fn lock(mut connection: &AsyncPgConnection, tenants: &[TenantId], quota: usize) -> Result<Vec<Candidate>> {
+    let query = sql_query(format!(
+        "SELECT locked.* FROM unnest($1) AS due (tenant_id) CROSS JOIN LATERAL ( \
+             SELECT o.*, head.sequence AS head_sequence, head.available_at AS head_available_at, \
+                    head.available_at > now() OR o.available_at < head.available_at AS blocked \
+               FROM outbox_events AS o CROSS JOIN LATERAL ( \
+                    SELECT h.sequence, h.available_at, h.lease_expires_at FROM outbox_events AS h \
+                     WHERE h.tenant_id = o.tenant_id AND h.entity_type = o.entity_type AND h.entity_id = o.entity_id \
+                       AND h.published_at IS NULL AND h.dead_at IS NULL \
+                     ORDER BY h.sequence LIMIT 1) AS head \
+              WHERE o.tenant_id = due.tenant_id AND o.published_at IS NULL AND o.dead_at IS NULL \
+                AND o.available_at <= now() \
+                AND (o.lease_expires_at IS NULL OR o.lease_expires_at <= now()) \
+                AND (head.lease_expires_at IS NULL OR head.lease_expires_at <= now()) \
+              ORDER BY o.available_at, o.sequence LIMIT {quota} FOR NO KEY UPDATE OF o SKIP LOCKED) AS locked",
+    ))
+    .bind::<Array<SqlUuid>, _>(tenants);
+    Ok(cached(query).load(&mut connection).await?)
+}
+
+/// Puts what waits for an earlier message of its entity off until that one is due: otherwise every claim would look at
+/// it again, and what others have to send would wait behind it.
+async fn park(mut connection: &AsyncPgConnection, blocked: &[Candidate]) -> Result<()> {
+    if blocked.is_empty() {
+        return Ok(());
+    }
+    let update = sql_query(
+        "UPDATE outbox_events AS o SET available_at = parked.available_at \
+           FROM unnest($1, $2, $3) AS parked (tenant_id, id, available_at) \
+          WHERE o.tenant_id = parked.tenant_id AND o.id = parked.id",
+    )
+    .bind::<Array<SqlUuid>, _>(blocked.iter().map(|one| one.event.tenant_id).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(blocked.iter().map(|one| one.event.id).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(blocked.iter().map(|one| one.head_available_at).collect::<Vec<_>>());
+    cached(update).execute(&mut connection).await?;
+    Ok(())
+}
+
+/// Those before which no open message of their entity stands that is not among them, in their order.
+async fn at_the_front(mut connection: &AsyncPgConnection, free: Vec<Candidate>) -> Result<Vec<OutboxEvent>> {
+    let mut entities: HashMap<EntityKey, Vec<Candidate>> = HashMap::new();
+    for candidate in free {
+        entities.entry(candidate.event.entity()).or_default().push(candidate);
+    }
+    let mut several = Vec::new();
+    let mut front = Vec::new();
+    for (key, mut candidates) in entities {
+        candidates.sort_by_key(|candidate| candidate.event.sequence);
+        if candidates[0].event.sequence != candidates[0].head_sequence {
+            continue;
+        }
+        match candidates.len() {
+            1 => front.extend(candidates.into_iter().map(|candidate| candidate.event)),
+            _ => several.push((key, candidates)),
+        }
+    }
+    if !several.is_empty() {
+        let query = sql_query(
+            "SELECT entity.number, array_agg(open.sequence ORDER BY open.sequence) AS sequences \
+               FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS entity (tenant_id, entity_type, entity_id, count, number) \
+              CROSS JOIN LATERAL ( \
+                    SELECT o.sequence FROM outbox_events AS o \
+                     WHERE o.tenant_id = entity.tenant_id AND o.entity_type = entity.entity_type \
+                       AND o.entity_id = entity.entity_id AND o.published_at IS NULL AND o.dead_at IS NULL \
+                     ORDER BY o.sequence LIMIT entity.count) AS open \
+              GROUP BY entity.number",
+        )
+        .bind::<Array<SqlUuid>, _>(several.iter().map(|(key, _)| key.0).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(several.iter().map(|(key, _)| key.1.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(several.iter().map(|(key, _)| key.2.as_str()).collect::<Vec<_>>())
+        .bind::<Array<Integer>, _>(
+            several.iter().map(|(_, all)| i32::try_from(all.len()).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
+        );
+        let fronts: Vec<Front> = cached(query).load(&mut connection).await?;
+        let mut fronts: HashMap<_, _> = fronts.into_iter().map(|front| (front.number, front.sequences)).collect();
+        for (number, (_, candidates)) in (1..).zip(several) {
+            let open = fronts.remove(&number).unwrap_or_default();
+            let in_order = candidates.into_iter().zip(open).take_while(|(one, open)| one.event.sequence == *open);
+            front.extend(in_order.map(|(candidate, _)| candidate.event));
+        }
+    }
+    front.sort_by_key(|event| event.sequence);
+    Ok(front)
+}
+
+/// An expired lease counts as a failure of the message that its worker was at, the entity's first: one on which
+/// workers die is given up in the end.
+async fn lease(
+    mut connection: &AsyncPgConnection,
+    claim: &OutboxClaim<'_>,
+    claim_id: Uuid,
+    messages: &mut [OutboxEvent],
+) -> Result<()> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let mut begun: std::collections::HashSet<EntityKey> = std::collections::HashSet::new();
+    for message in &mut *messages {
+        let first = begun.insert(message.entity());
+        message.retry_count += i32::from(first && message.claim_id.is_some());
+        message.claim_id = Some(claim_id);
+        message.claimed_by = Some(claim.worker.to_owned());
+    }
+    let update = sql_query(
+        "UPDATE outbox_events AS o SET claimed_by = $4, claim_id = $5, lease_expires_at = now() + $6 * interval '1 s', \
+                retry_count = claimed.retry_count \
+           FROM unnest($1, $2, $3) AS claimed (tenant_id, id, retry_count) \
+          WHERE o.tenant_id = claimed.tenant_id AND o.id = claimed.id",
+    )
+    .bind::<Array<SqlUuid>, _>(messages.iter().map(|message| message.tenant_id).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(messages.iter().map(|message| message.id).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(messages.iter().map(|message| message.retry_count).collect::<Vec<_>>())
+    .bind::<Text, _>(claim.worker)
+    .bind::<SqlUuid, _>(claim_id)
+    .bind::<Double, _>(claim.lease.as_secs_f64());
+    cached(update).execute(&mut connection).await?;
+    Ok(())
+}
+
+fn check(claim: OutboxClaim<'_>) -> Result<()> {
+    let mut check = Check::default();
+    check.text("worker", claim.worker, 1..=255);
+    if !(1..=10_000).contains(&claim.limit) {
+        check.add("limit", format!("is {}, allowed are 1 to 10000", claim.limit));
+    }
+    if claim.lease < Duration::from_millis(1) || claim.lease > Duration::from_hours(24) {
+        check.add("lease", "must be from 1 ms to 24 hours".into());
+    }
+    check.finish()
+}
