@@ -31,7 +31,7 @@
 //! t4  C appends under "nothing after 8": 7 is not after 8, and it was not seen
 //! ```
 //! C's token holds the snapshot of t2 instead, in which A had not committed, and C is refused (the test
-//! `event_conditions::a_false_commit_is_refused`). Below the token's head every append has ended, so the look at t4
+//! `event_races::a_false_commit_is_refused`). Below the token's head every append has ended, so the look at t4
 //! does not go further back. The token holds for one life of the server: transaction ids of another one, after a dump
 //! and restore or a failover, say nothing.
 //!

@@ -33,8 +33,8 @@ const APP_DELETES: [&str; 6] = [
 /// By the clock, so that times are nearly in the order of positions.
 const TIMES_BY_CLOCK: [&str; 2] = ["audit_log", "events"];
 
-/// Functions of bedplate_definer that ask for the tenant in their own way. append_events() reads the setting, and
-/// calls require_tenant() where it is missing: it runs with every event.
+/// Functions of `bedplate_definer` that ask for the tenant in their own way. `append_events()` reads the setting, and
+/// calls `require_tenant()` where it is missing: it runs with every event.
 const TENANT_ASKED_FOR_OTHERWISE: [&str; 1] = ["append_events"];
 
 /// Constraints over several columns, which name no single one.

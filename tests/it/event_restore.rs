@@ -51,7 +51,7 @@ async fn append(db: &Database, context: &TenantContext, words: &str, token: &Eve
     db.append_events(context, &[event("T x")], Some(&condition)).await
 }
 
-fn is_stale(outcome: Result<Vec<i64>>) -> bool {
+fn is_stale(outcome: &Result<Vec<i64>>) -> bool {
     matches!(outcome, Err(Error::AppendConflict { conflict: AppendConflict::StaleToken { stale_token: true } }))
 }
 
@@ -66,7 +66,7 @@ async fn a_token_is_stale_after_a_restart() {
     assert!(own.server.stop().unwrap());
     own.start().await;
     for words in ["x", "T", "*", "y | x"] {
-        assert!(is_stale(append(&db, &context, words, &seen.token).await), "{words}");
+        assert!(is_stale(&append(&db, &context, words, &seen.token).await), "{words}");
     }
     let again = read_to_decide(&db, &context, "x").await;
     assert_eq!(again.events, seen.events);
@@ -120,7 +120,7 @@ async fn a_restored_store_goes_on() {
         let never = AppendCondition::fail_if(query(words));
         let refused = db.append_events(&context, &[event("T x")], Some(&never)).await;
         assert!(conflicting_item(refused).is_some(), "{words}");
-        assert!(is_stale(append(&db, &context, words, &before.token).await), "{words}");
+        assert!(is_stale(&append(&db, &context, words, &before.token).await), "{words}");
 
         let seen = read_to_decide(&db, &context, words).await;
         let mut under_way = as_app(&new, &context).await;
