@@ -18,8 +18,8 @@ pub use crate::marketdata::{
     Venue, VenueStatus,
 };
 pub use crate::outbox::{
-    NewOutboxEvent, Outcome, OutboxClaim, OutboxClaimed, OutboxEvent, OutboxEventId, Relayed, RelayOptions, RetryPolicy,
-    Settlement,
+    NewOutboxEvent, OutboxClaim, OutboxClaimed, OutboxEvent, OutboxEventId, Outcome, RelayOptions, Relayed,
+    RetryPolicy, Settlement,
 };
 pub use crate::pagination::{Cursor, Page, PageRequest};
 pub use crate::processed::Processed;

@@ -13,14 +13,18 @@ pub mod claim;
 pub mod message;
 pub mod queue;
 pub mod relay;
+pub mod replay;
 pub mod retry;
 pub mod settle;
 pub mod sink;
+pub mod status;
 
 pub use claim::{OutboxClaim, OutboxClaimed};
 pub use message::{NewOutboxEvent, OutboxEvent, OutboxEventId, OutboxRepository};
 pub use queue::OutboxQueue;
 pub use relay::{Relay, RelayOptions, Relayed};
+pub use replay::Replay;
 pub use retry::RetryPolicy;
 pub use settle::{Outcome, Settlement};
 pub use sink::{Sink, SinkError};
+pub use status::OutboxStatus;

@@ -120,7 +120,11 @@ impl Source {
         }
     }
 
-    async fn turn(&self, settled: &[Settlement], claim: Option<OutboxClaim<'_>>) -> Result<(usize, Option<OutboxClaimed>)> {
+    async fn turn(
+        &self,
+        settled: &[Settlement],
+        claim: Option<OutboxClaim<'_>>,
+    ) -> Result<(usize, Option<OutboxClaimed>)> {
         match self {
             Self::Main(database) => {
                 database.system_tx("outbox.relay", async |tx| turn(tx.outbox_queue(), settled, claim).await).await
@@ -156,13 +160,13 @@ pub struct Relay<S> {
 
 impl<S: Sink> Relay<S> {
     /// Of the database `main`.
-    pub fn new(database: &Database, sink: impl Into<Arc<S>>, options: RelayOptions) -> Self {
-        Self::of(Source::Main(database.clone()), sink.into(), options)
+    pub fn new(database: &Database, sink: Arc<S>, options: RelayOptions) -> Self {
+        Self::of(Source::Main(database.clone()), sink, options)
     }
 
     /// Of the database `rfq`.
-    pub fn of_rfq(database: &RfqDatabase, sink: impl Into<Arc<S>>, options: RelayOptions) -> Self {
-        Self::of(Source::Rfq(database.clone()), sink.into(), options)
+    pub fn of_rfq(database: &RfqDatabase, sink: Arc<S>, options: RelayOptions) -> Self {
+        Self::of(Source::Rfq(database.clone()), sink, options)
     }
 
     fn of(source: Source, sink: Arc<S>, options: RelayOptions) -> Self {
@@ -366,7 +370,9 @@ impl Group {
 
 async fn attempt(sink: &impl Sink, message: &OutboxEvent, timeout: Duration, retry: RetryPolicy) -> Outcome {
     if message.retry_count >= retry.max_attempts {
-        return Outcome::Dead { error: format!("its workers died, or were too slow: {} attempts", message.retry_count) };
+        return Outcome::Dead {
+            error: format!("its workers died, or were too slow: {} attempts", message.retry_count),
+        };
     }
     let publish = AssertUnwindSafe(sink.publish(message)).catch_unwind();
     let error = match tokio::time::timeout(timeout, publish).await {

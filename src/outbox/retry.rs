@@ -46,8 +46,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_stay_below_their_ceiling_and_end() {
-        let policy =
-            RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(10), max_attempts: 40 };
+        let policy = RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(10), max_attempts: 40 };
         let ceilings: Vec<_> = (1..=6).map(|failures| policy.ceiling(failures).as_secs()).collect();
         assert_eq!(ceilings, [1, 2, 4, 8, 10, 10]);
         assert_eq!(policy.ceiling(i32::MAX), Duration::from_secs(10));
