@@ -14,7 +14,6 @@ use crate::sql::cached;
 
 /// How an outbox stands, or the part of it that is of one event type.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, QueryableByName)]
-#[serde(rename_all = "camelCase")]
 pub struct OutboxStatus {
     /// `None`: all of them.
     #[diesel(sql_type = Nullable<Text>)]

@@ -81,8 +81,8 @@ async fn a_change_is_recorded_with_who_and_from_where(#[future(awt)] db: TestDat
 
 /// Every table of the application, in both directions: audited, or exempt for a reason.
 #[rstest]
-#[case::main(DatabaseName::Main, &["audit_log", "idempotency_keys", "sessions"], 10)]
-#[case::rfq(DatabaseName::Rfq, &["audit_log"], 2)]
+#[case::main(DatabaseName::Main, &["audit_log", "idempotency_keys", "outbox_events", "processed_events", "sessions"], 10)]
+#[case::rfq(DatabaseName::Rfq, &["audit_log", "outbox_events", "processed_events"], 2)]
 #[tokio::test]
 async fn every_business_table_is_audited(
     #[case] of: DatabaseName,
