@@ -147,7 +147,11 @@ async fn relay(database: &Database, workers: usize, batch: u16) -> Result<(f64, 
     let work = (0..workers).map(|_| {
         let options = RelayOptions { batch, ..RelayOptions::default() };
         let relay = Relay::new(database, sink.clone(), options);
-        async move { tokio::spawn(async move { relay.drain().await }).await.map_err(|error| io(error.into()))? }
+        async move {
+            tokio::spawn(async move { relay.drain(std::future::pending()).await })
+                .await
+                .map_err(|error| io(error.into()))?
+        }
     });
     try_join_all(work).await?;
     #[expect(clippy::cast_precision_loss, reason = "a rate")]

@@ -18,7 +18,7 @@ use crate::support::sinks::{Recorder, options, send};
 use crate::support::{TestDatabase, connection, db, execute, home, number, rfq_db, texts, until};
 
 async fn drain<S: Sink>(db: &TestDatabase, sink: &Arc<S>) -> Relayed {
-    Relay::new(&db.database, sink.clone(), options("drain")).drain().await.unwrap()
+    Relay::new(&db.database, sink.clone(), options("drain")).drain(std::future::pending()).await.unwrap()
 }
 
 /// `state n`, in the order of writing.
@@ -166,7 +166,7 @@ async fn a_sink_that_hangs_is_left(#[future(awt)] db: TestDatabase) {
         retry: RetryPolicy { max_attempts: 2, ..options("hangs").retry },
         ..options("hangs")
     };
-    let relayed = Relay::new(&db.database, Arc::new(Hangs), options).drain().await.unwrap();
+    let relayed = Relay::new(&db.database, Arc::new(Hangs), options).drain(std::future::pending()).await.unwrap();
     assert_eq!(relayed, Relayed { published: 1, retried: 1, dead: 1, lost: 0 });
     assert_eq!(states(&db).await, ["1 dead 2 no answer within 20ms", "2 published 0"]);
 }
@@ -341,7 +341,7 @@ async fn bad_claims_are_refused(
     let error = db.system_tx("claim", async |tx| tx.outbox_queue().claim(claim).await).await.unwrap_err();
     assert!(matches!(&error, Error::Invalid { .. }) && error.to_string() == expected, "{error}");
     let never = RelayOptions { timeout: Duration::from_mins(5), ..options("never") };
-    let error = Relay::new(&db.database, Recorder::new(), never).drain().await.unwrap_err();
+    let error = Relay::new(&db.database, Recorder::new(), never).drain(std::future::pending()).await.unwrap_err();
     assert_eq!(error.to_string(), "timeout must be less than the lease");
 }
 
