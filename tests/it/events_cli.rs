@@ -259,7 +259,7 @@ async fn stress_finds_nothing(#[future(awt)] db: TestDatabase) {
     let cli = cli(db).await;
     let arguments = ["events", "stress", "--writers", "4", "--readers", "3", "--seconds", "1"];
     let run = bedplate(cli.folder.path(), &cli.urls(), &arguments);
-    assert!(run.status.success(), "{}", error(&run));
+    assert!(run.status.success(), "{run:?}");
     let out = out(&run);
     assert!(out.trim_end().lines().last().unwrap().ends_with(", lost 0, doubled 0, violations 0"), "{out}");
     assert!(!out.contains("appended 0,"), "{out}");

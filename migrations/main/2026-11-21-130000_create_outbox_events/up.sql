@@ -33,7 +33,7 @@ CREATE TABLE outbox_events (
 )
 -- A claim changes no indexed column: with room on the page it writes no index entry (HOT). What is published is dead
 -- to the indexes of what is open, which vacuum has to clear early.
-WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
+WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
 COMMENT ON INDEX outbox_events_pkey IS 'A message by its id: outbox().find, and the relay''s marks.';
 COMMENT ON INDEX outbox_events_event_id_key IS 'An event is told once: outbox().find_by_event_id, bedplate outbox replay --id.';
 CREATE INDEX outbox_events_available_at_idx ON outbox_events (tenant_id, available_at, sequence)
