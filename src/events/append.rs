@@ -194,7 +194,7 @@ impl EventRepository<'_> {
         self.append_json(events, None, Some(stream)).await
     }
 
-    pub(super) fn user_id(&self) -> Option<Uuid> {
+    pub(super) fn user_id(self) -> Option<Uuid> {
         self.tx.context().user_id().map(crate::ids::Id::as_uuid)
     }
 

@@ -14,7 +14,7 @@ use crate::error::Result;
 impl EventRepository<'_> {
     /// What `append_events()` takes: for a statement that calls it itself, which costs no round trip. Subscribers
     /// are woken at the commit, also where the statement found nothing to record.
-    pub(crate) fn to_record(&self, event: NewEvent) -> Result<Value> {
+    pub(crate) fn to_record(self, event: NewEvent) -> Result<Value> {
         self.tx.wake_on_commit(Channel::Events);
         to_json(&[self.with_user(event)], self.user_id())
     }
@@ -28,7 +28,7 @@ impl EventRepository<'_> {
         Ok(())
     }
 
-    fn with_user(&self, event: NewEvent) -> NewEvent {
+    fn with_user(self, event: NewEvent) -> NewEvent {
         match self.tx.context().user_id() {
             Some(user) => event.tag("user", user),
             None => event,

@@ -126,9 +126,10 @@ impl FormSubmissionRepository<'_> {
     pub async fn create(&self, new: NewFormSubmission<'_>) -> Result<FormSubmission> {
         new.check(self.tx).await?;
         let id = FormSubmissionId::new();
-        let event = match new.submit {
-            true => Some(self.tx.events().to_record(FormEvent::submitted(id, new.form_definition_id)?)?),
-            false => None,
+        let event = if new.submit {
+            Some(self.tx.events().to_record(FormEvent::submitted(id, new.form_definition_id)?)?)
+        } else {
+            None
         };
         let insert = sql_query(
             "WITH created AS ( \

@@ -158,6 +158,26 @@ async fn what_is_rolled_back_is_not_in_the_way(
     assert_eq!(conflicting_item(second.await.unwrap()), None);
 }
 
+/// An item asks for all of its tags, and for one of its types, of one event.
+#[rstest]
+#[case::no_event_with_both("x y", None)]
+#[case::no_event_of_the_type_with_the_tag("U x", None)]
+#[case::neither_of_two_items("x y | U x", None)]
+#[case::one_type_of_two("V U y", Some(0))]
+#[case::both_tags("z y", Some(0))]
+#[case::both_tags_and_the_type("x y | U y z", Some(1))]
+#[tokio::test]
+async fn an_item_asks_for_everything(
+    #[future(awt)] db: TestDatabase,
+    #[case] words: &str,
+    #[case] item: Option<usize>,
+) {
+    let home = home(&db).await;
+    db.append_events(&home.context, &[event("T x"), event("U y z"), event("T x v"), event("U y")], None).await.unwrap();
+    let appended = db.append_events(&home.context, &[event("T")], condition(words).as_ref()).await;
+    assert_eq!(conflicting_item(appended), item);
+}
+
 fn three_hundred_tags() -> String {
     (0..300).map(|n| format!(" x{n}")).fold("T".to_owned(), |words, tag| words + &tag)
 }

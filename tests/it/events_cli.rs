@@ -10,7 +10,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::cli::{bedplate, error, out};
-use crate::support::{TestDatabase, db};
+use crate::support::{TestDatabase, connection, db, texts, until};
 
 struct Cli {
     db: TestDatabase,
@@ -200,8 +200,8 @@ impl Tail {
 }
 
 /// 1. There are three events: the tail begins with the last two that it is asked for.
-/// 2. Two transactions append; the one with the lower position commits last. Nothing is shown beyond it meanwhile,
-///    and then both, in their order.
+/// 2. Two transactions append; the one with the lower position commits last. The tail looks meanwhile, shows nothing
+///    beyond it, and then both, in their order.
 /// 3. Of another type nothing is shown.
 /// 4. Ctrl-C ends it well, and nothing more was shown.
 #[rstest]
@@ -217,14 +217,32 @@ async fn the_tail_shows_every_event_once(#[future(awt)] db: TestDatabase) {
     cli.db
         .tenant_tx("first", &context, async |tx| {
             tx.events().append(&[event(4)], None).await?;
-            cli.db.append_events(&other, &[event(5), NewEvent::new("U", json!(0))], None).await // 2, 3
+            cli.db.append_events(&other, &[event(5), NewEvent::new("U", json!(0))], None).await?; // 2, 3
+            // The look that was under way when it was committed, and one that began after that.
+            looked(&cli).await;
+            looked(&cli).await;
+            Ok(())
         })
         .await
         .unwrap();
     cli.db.append_events(&context, &[event(6)], None).await.unwrap();
-    let shown: Vec<_> = (0..3).map(|_| tail.next()["event_data"].clone()).collect();
+    let mut shown = Vec::new();
+    while shown.last() != Some(&json!(6)) {
+        shown.push(tail.next()["event_data"].clone());
+    }
     assert_eq!(shown, [json!(4), json!(5), json!(6)]);
     assert_eq!(tail.interrupt(), (Some(0), 0)); // 4
+}
+
+/// Returns when the tail has ended a transaction, the only one that anybody ends at that time.
+async fn looked(cli: &Cli) {
+    let mut app = connection(cli.db.config().url()).await;
+    let now = texts(&mut app, "SELECT clock_timestamp()").await.remove(0);
+    let ended = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' \
+            AND query LIKE '%COMMIT' AND state_change > '{now}'"
+    );
+    until(&mut app, &ended).await;
 }
 
 /// 1. It begins with none of those that are there.
