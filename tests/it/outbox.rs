@@ -62,7 +62,7 @@ async fn many_are_written_in_their_order(#[future(awt)] db: TestDatabase) {
     let created = db.tenant_tx("many", &home.context, async |tx| tx.outbox().create_many(&new).await).await.unwrap();
     assert_eq!(
         created.iter().map(|event| event.payload.as_i64().unwrap()).collect::<Vec<_>>(),
-        Vec::from_iter(0..2500)
+        (0..2500).collect::<Vec<_>>()
     );
     assert!(created.is_sorted_by_key(|event| event.sequence));
     let none = db.tenant_tx("none", &home.context, async |tx| tx.outbox().create_many(&[]).await).await.unwrap();

@@ -171,7 +171,7 @@ async fn every_tenant_gets_its_share(#[future(awt)] db: TestDatabase) {
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn relays_that_fail_and_die_keep_the_order(#[future(awt)] db: TestDatabase) {
-    const WRITERS: usize = 4;
+    const WRITERS: u8 = 4;
     const EACH: i64 = 60;
     let homes = [home(&db).await, home(&db).await];
     let taken: Arc<Mutex<HashMap<(String, String), i64>>> = Arc::default();
@@ -209,7 +209,7 @@ async fn relays_that_fail_and_die_keep_the_order(#[future(awt)] db: TestDatabase
     let mut relays: Vec<_> = (0..4).map(relay).collect();
     let writers = (0..WRITERS).map(|writer| {
         let (database, contexts) = (db.database.clone(), homes.clone().map(|home| home.context));
-        tokio::spawn(async move { write(&database, &contexts[writer % 2], writer, EACH).await })
+        tokio::spawn(async move { write(&database, &contexts[usize::from(writer % 2)], writer, EACH).await })
     });
     let writers: Vec<_> = writers.collect();
     // A worker dies at every twenty-fifth message: its task is aborted wherever it is, and another one comes.
@@ -226,14 +226,14 @@ async fn relays_that_fail_and_die_keep_the_order(#[future(awt)] db: TestDatabase
     crate::support::until(&mut owner, "SELECT (count(*) = 0)::int FROM outbox_events WHERE published_at IS NULL").await;
     assert_eq!(*wrong.lock().unwrap(), Vec::<String>::new());
     let taken = taken.lock().unwrap();
-    assert_eq!((taken.len(), taken.values().sum::<i64>()), (WRITERS * 3, EACH * WRITERS as i64));
+    assert_eq!((taken.len(), taken.values().sum::<i64>()), (usize::from(WRITERS) * 3, EACH * i64::from(WRITERS)));
     for relay in relays {
         relay.abort();
     }
 }
 
 /// Numbers three entities from 1 on, taking turns.
-async fn write(database: &Database, context: &TenantContext, writer: usize, each: i64) {
+async fn write(database: &Database, context: &TenantContext, writer: u8, each: i64) {
     let entities = [0, 1, 2].map(|n| format!("{writer}-{n}"));
     for n in 0..each {
         send(database, context, &[(&entities[usize::try_from(n % 3).unwrap()], n / 3 + 1)]).await;

@@ -1,5 +1,5 @@
--- No foreign key to tenants: each insert would lock the tenant's row FOR KEY SHARE, which writers of one tenant share
--- through multixacts; and that a tenant is gone is a message too, which has to go out.
+-- No foreign key to tenants: that a tenant is gone is a message too, and would go with it. The dead letters of such a
+-- tenant go with the prune; where tenants are in another database, they stay.
 CREATE TABLE outbox_events (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL DEFAULT gen_random_uuid(),

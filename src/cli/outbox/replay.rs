@@ -36,15 +36,12 @@ pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) ->
     let which = &which;
     let mut all = 0;
     loop {
-        let some = match name {
-            DatabaseName::Rfq => {
-                let replay = async move |tx: crate::RfqSystemTx| tx.outbox_queue().replay(which, BATCH).await;
-                database.rfq().system_tx("outbox.replay", replay).await?
-            }
-            _ => {
-                let replay = async move |tx: crate::SystemTx| tx.outbox_queue().replay(which, BATCH).await;
-                database.system_tx("outbox.replay", replay).await?
-            }
+        let some = if name == DatabaseName::Rfq {
+            let replay = async move |tx: crate::RfqSystemTx| tx.outbox_queue().replay(which, BATCH).await;
+            database.rfq().system_tx("outbox.replay", replay).await?
+        } else {
+            let replay = async move |tx: crate::SystemTx| tx.outbox_queue().replay(which, BATCH).await;
+            database.system_tx("outbox.replay", replay).await?
         };
         all += some;
         if some < usize::from(BATCH) {
