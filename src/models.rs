@@ -2,6 +2,10 @@
 
 pub use crate::audit::{AuditEntry, AuditFilter, AuditedEntity};
 pub use crate::error::SchemaViolation;
+pub use crate::events::{
+    AppendCondition, AppendConflict, Event, EventFilter, EventId, EventQuery, EventToken, ExpectedVersion, NewEvent,
+    QueryItem, ReadFrom, Seen, Stream, Subscription, SubscriptionLag,
+};
 pub use crate::forms::{
     CompileOptions, FormDefinition, FormDefinitionChanges, FormDefinitionFilter, FormDefinitionId,
     FormDefinitionStatus, FormEvent, FormSubmission, FormSubmissionFilter, FormSubmissionId, FormSubmissionSort,

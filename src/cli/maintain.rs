@@ -19,6 +19,12 @@ pub(super) struct Args {
     /// Delete idempotency keys that are older
     #[arg(long, value_name = "DAYS", default_value_t = Keep::default().idempotency_days)]
     keep_idempotency_days: u16,
+    /// Delete messages of the outbox that were published longer ago
+    #[arg(long, value_name = "DAYS", default_value_t = Keep::default().outbox_days)]
+    keep_outbox_days: u16,
+    /// Delete marks of consumers that are older
+    #[arg(long, value_name = "DAYS", default_value_t = Keep::default().processed_days)]
+    keep_processed_days: u16,
     /// Days of prices that are made ahead
     #[arg(long, value_name = "DAYS", default_value_t = Keep::default().price_days_ahead)]
     price_days_ahead: u16,
@@ -35,6 +41,8 @@ pub(super) async fn run(args: &Args) -> Result<()> {
         audit_months_ahead: args.audit_months_ahead,
         audit_months: args.keep_audit_months,
         idempotency_days: args.keep_idempotency_days,
+        outbox_days: args.keep_outbox_days,
+        processed_days: args.keep_processed_days,
         price_days_ahead: args.price_days_ahead,
         price_days: args.keep_price_days,
     };
@@ -68,9 +76,19 @@ pub(super) async fn run(args: &Args) -> Result<()> {
             names(&done.partitions_dropped),
             done.sessions_pruned.to_string(),
             done.idempotency_keys_pruned.to_string(),
+            done.outbox_events_pruned.to_string(),
+            done.processed_events_pruned.to_string(),
         ]
     });
-    let headings = ["database", "partitions made", "partitions dropped", "sessions pruned", "idempotency keys pruned"];
-    println!("{}", table(&headings, rows, &[3, 4]));
+    let headings = [
+        "database",
+        "partitions made",
+        "partitions dropped",
+        "sessions pruned",
+        "idempotency keys pruned",
+        "messages pruned",
+        "marks pruned",
+    ];
+    println!("{}", table(&headings, rows, &[3, 4, 5, 6]));
     Ok(())
 }

@@ -7,6 +7,7 @@ mod events;
 mod forms;
 mod maintain;
 mod migrate;
+mod outbox;
 mod reset;
 mod schema;
 mod seed;
@@ -65,9 +66,11 @@ enum Command {
     Events(events::Args),
     /// Try JSON Schemas of forms before they are published
     Forms(forms::Args),
+    /// See, publish and bring back messages to the outside
+    Outbox(outbox::Args),
     /// Documentation of the schema, from the database's catalogue
     Schema(schema::Args),
-    /// Make partitions ahead, drop old ones, prune sessions and idempotency keys
+    /// Make partitions ahead, drop old ones, prune sessions, keys, messages and marks
     Maintain(maintain::Args),
     /// Print a completion script for a shell
     #[command(
@@ -92,6 +95,7 @@ pub fn bedplate() -> ExitCode {
             Command::Doctor(args) => doctor::run(&args).await,
             Command::Events(args) => events::run(&args).await,
             Command::Forms(args) => forms::run(&args).await,
+            Command::Outbox(args) => outbox::run(args).await,
             Command::Schema(args) => schema::run(&args).await,
             Command::Maintain(args) => maintain::run(&args).await,
             Command::Completions(args) => {

@@ -1,5 +1,6 @@
 //! What is to be done from time to time, best every day, in each database: months of the audit log and days of
-//! prices made ahead and dropped when they are old, sessions that are over, old idempotency keys.
+//! prices made ahead and dropped when they are old; sessions that are over, and what is old of idempotency keys,
+//! published messages and marks of consumers, deleted.
 //!
 //! Always holds: it may run any number of times, also side by side, and while everything else runs.
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use super::Database;
 use super::config::Config;
+use super::handles::RfqDatabase;
 use super::name::DatabaseName;
 use super::pool::connect;
 use super::url::DatabaseUrl;
@@ -20,6 +22,9 @@ use crate::error::{Error, Result, WaitedFor};
 
 /// How many sessions one statement deletes.
 const BATCH: u32 = 1000;
+
+/// How many messages or marks one transaction deletes.
+const MESSAGES: u16 = 5000;
 
 /// How often a lock is tried for again.
 const ATTEMPTS: usize = 5;
@@ -33,6 +38,10 @@ pub struct Keep {
     pub audit_months: Option<u16>,
     /// Days that idempotency keys are kept.
     pub idempotency_days: u16,
+    /// Days that messages of the outbox are kept after they were published.
+    pub outbox_days: u16,
+    /// Days that the marks of consumers are kept: what is delivered again later has its effect again.
+    pub processed_days: u16,
     /// Days of prices that are made ahead of the present one.
     pub price_days_ahead: u16,
     /// Days of prices before the present one that are kept; `None`: all.
@@ -41,7 +50,15 @@ pub struct Keep {
 
 impl Default for Keep {
     fn default() -> Self {
-        Self { audit_months_ahead: 3, audit_months: None, idempotency_days: 7, price_days_ahead: 3, price_days: None }
+        Self {
+            audit_months_ahead: 3,
+            audit_months: None,
+            idempotency_days: 7,
+            outbox_days: 7,
+            processed_days: 30,
+            price_days_ahead: 3,
+            price_days: None,
+        }
     }
 }
 
@@ -56,6 +73,10 @@ pub struct Maintained {
     pub sessions_pruned: usize,
     /// Idempotency keys that were old.
     pub idempotency_keys_pruned: usize,
+    /// Messages of the outbox that were published long ago, and dead letters of tenants that are gone.
+    pub outbox_events_pruned: usize,
+    /// Marks of consumers that were old.
+    pub processed_events_pruned: usize,
 }
 
 #[derive(QueryableByName)]
@@ -86,16 +107,55 @@ pub async fn run(config: &Config, keep: Keep, mut step: impl FnMut(&str)) -> Res
     let days = keep.idempotency_days;
     done.idempotency_keys_pruned =
         database.system_tx("maintain.idempotency_keys", async move |tx| tx.prune_idempotency_keys(days).await).await?;
+    let (days, marks) = (keep.outbox_days, keep.processed_days);
+    step("published messages");
+    done.outbox_events_pruned = in_batches(|| {
+        database.system_tx("maintain.outbox", async move |tx| tx.outbox_queue().prune(days, MESSAGES).await)
+    })
+    .await?;
+    done.outbox_events_pruned += in_batches(|| {
+        database.system_tx("maintain.outbox", async move |tx| tx.outbox_queue().prune_orphans(days, MESSAGES).await)
+    })
+    .await?;
+    step("old marks of consumers");
+    done.processed_events_pruned = in_batches(|| {
+        database.system_tx("maintain.processed", async move |tx| tx.prune_processed_events(marks, MESSAGES).await)
+    })
+    .await?;
     Ok(done)
 }
 
-/// Does what is to be done in the database `rfq` beside `main`, whose configuration is given: its audit log.
+/// Until a batch is not full: a transaction each.
+async fn in_batches<Fut: Future<Output = Result<usize>>>(batch: impl Fn() -> Fut) -> Result<usize> {
+    let mut all = 0;
+    loop {
+        let some = batch().await?;
+        all += some;
+        if some < usize::from(MESSAGES) {
+            return Ok(all);
+        }
+    }
+}
+
+/// Does what is to be done in the database `rfq` beside `main`, whose configuration is given: its audit log, its
+/// messages and marks.
 ///
 /// # Errors
 /// As for [`run`].
 pub async fn run_rfq(main: &Config, keep: Keep, mut step: impl FnMut(&str)) -> Result<Maintained> {
     let mut done = Maintained::default();
     audit_log(&main.for_database(DatabaseName::Rfq)?.owner_url, keep, &mut done, &mut step).await?;
+    let (database, days, marks) = (RfqDatabase::new(main)?, keep.outbox_days, keep.processed_days);
+    step("published messages");
+    done.outbox_events_pruned = in_batches(|| {
+        database.system_tx("maintain.outbox", async move |tx| tx.outbox_queue().prune(days, MESSAGES).await)
+    })
+    .await?;
+    step("old marks of consumers");
+    done.processed_events_pruned = in_batches(|| {
+        database.system_tx("maintain.processed", async move |tx| tx.prune_processed_events(marks, MESSAGES).await)
+    })
+    .await?;
     Ok(done)
 }
 

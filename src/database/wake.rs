@@ -86,7 +86,9 @@ impl Waker {
             }
             let named = Channel::ALL.into_iter().filter(|channel| channels & *channel as u8 != 0);
             let sql: Vec<_> = named.map(|channel| format!("NOTIFY {}", channel.name())).collect();
-            let sent = async { Ok::<_, crate::Error>(pool.get().await?.batch_execute(&sql.join("; ")).await?) };
+            // It need not wait for the disk: what a crash takes back, nobody hears of.
+            let sql = format!("SET LOCAL synchronous_commit = off; {}", sql.join("; "));
+            let sent = async { Ok::<_, crate::Error>(pool.get().await?.batch_execute(&sql).await?) };
             if let Err(error) = sent.await {
                 tracing::debug!(%error, "nobody was woken");
             }

@@ -17,7 +17,7 @@
 //! t3  B has the lock, draws position 8: after A's event, as A decided
 //! ```
 //! Had B been first, A would have waited at t0, and its look at t2, a statement with a snapshot younger than the
-//! lock, would have found B's event (the tests `event_races::`). Locks are taken in one order over all appends, so
+//! lock, would have found B's event (the tests `event_conditions::`). Locks are taken in one order over all appends, so
 //! they are not waited for in a circle; a later append of one transaction, which may need one that comes before those
 //! that it holds, does not wait but fails with a serialization failure, and `tenant_tx` runs it again.
 //!
@@ -31,7 +31,7 @@
 //! t4  C appends under "nothing after 8": 7 is not after 8, and it was not seen
 //! ```
 //! C's token holds the snapshot of t2 instead, in which A had not committed, and C is refused (the test
-//! `event_races::a_false_commit_is_refused`). Below the token's head every append has ended, so the look at t4
+//! `event_races::a_lower_position_that_commits_later_is_not_overlooked`). Below the token's head every append has ended, so the look at t4
 //! does not go further back. The token holds for one life of the server: transaction ids of another one, after a dump
 //! and restore or a failover, say nothing.
 //!

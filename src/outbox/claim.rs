@@ -24,7 +24,8 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Text, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
+use rand::seq::SliceRandom as _;
 use uuid::Uuid;
 
 use super::message::OutboxEvent;
@@ -58,6 +59,11 @@ pub struct OutboxClaimed {
     pub next_due_in: Option<Duration>,
 }
 
+/// For the rest of the transaction. Under a policy the planner takes two hundred rows for one, reads the whole table and
+/// sorts it: 150 ms instead of 1 ms a claim with 100,000 messages.
+const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; \
+                        SET LOCAL jit = off";
+
 /// An entity's messages are those of one tenant, type and id.
 pub(super) type EntityKey = (TenantId, String, String);
 
@@ -75,25 +81,36 @@ struct Due {
     seconds: f64,
 }
 
-#[derive(QueryableByName)]
-struct Candidate {
-    #[diesel(embed)]
-    event: OutboxEvent,
-    /// The first open message of the entity.
-    #[diesel(sql_type = BigInt)]
-    head_sequence: i64,
-    #[diesel(sql_type = Timestamptz)]
-    head_available_at: DateTime<Utc>,
-    #[diesel(sql_type = Bool)]
-    blocked: bool,
-}
-
+/// One of the open messages of an entity that stand at its front.
 #[derive(QueryableByName)]
 struct Front {
     #[diesel(sql_type = BigInt)]
     number: i64,
-    #[diesel(sql_type = Array<BigInt>)]
-    sequences: Vec<i64>,
+    #[diesel(sql_type = BigInt)]
+    sequence: i64,
+    #[diesel(sql_type = Timestamptz)]
+    available_at: DateTime<Utc>,
+    #[diesel(sql_type = Bool)]
+    is_due: bool,
+    #[diesel(sql_type = Bool)]
+    is_leased: bool,
+}
+
+/// What was locked, by what can be done with it.
+#[derive(Default)]
+struct Sorted {
+    /// To be claimed.
+    front: Vec<OutboxEvent>,
+    /// To be put off, until then: it waits for an earlier one of its entity.
+    parked: Vec<(OutboxEvent, DateTime<Utc>)>,
+    /// Entities that another worker is at.
+    leased: Vec<EntityKey>,
+}
+
+impl Sorted {
+    fn is_empty(&self) -> bool {
+        self.front.is_empty() && self.parked.is_empty()
+    }
 }
 
 impl<Scope> OutboxQueue<'_, Scope> {
@@ -104,26 +121,31 @@ impl<Scope> OutboxQueue<'_, Scope> {
     pub async fn claim(&self, claim: OutboxClaim<'_>) -> Result<OutboxClaimed> {
         check(claim)?;
         let connection = self.tx.connection();
+        let mut own = connection;
+        own.batch_execute(BY_INDEX).await?;
         let due = due(connection).await?;
         let next_due_in = due.iter().map(|due| due.seconds).min_by(f64::total_cmp);
         let mut tenants: Vec<_> = due.iter().filter(|due| due.seconds <= 0.0).map(|due| due.tenant_id).collect();
         let (claim_id, limit) = (Uuid::now_v7(), usize::from(claim.limit));
-        if tenants.len() > limit {
-            // Each turn others, so that every tenant's comes.
-            rand::seq::SliceRandom::shuffle(tenants.as_mut_slice(), &mut rand::rng());
-            tenants.truncate(limit);
+        // Each time in another order, so that every tenant's turn comes.
+        tenants.shuffle(&mut rand::rng());
+        let (mut sorted, mut full) = (Sorted::default(), false);
+        let mut shares = tenants.chunks(limit);
+        for share in &mut shares {
+            let quota = (limit / share.len()).next_power_of_two();
+            (sorted, full) = look(connection, share, quota).await?;
+            if !sorted.is_empty() {
+                break;
+            }
         }
-        let quota = (limit / tenants.len().max(1)).next_power_of_two().min(limit.next_power_of_two());
-        let seen = if tenants.is_empty() { Vec::new() } else { lock(connection, &tenants, quota).await? };
-        let looked_at = seen.len();
-        let (blocked, free): (Vec<_>, Vec<_>) = seen.into_iter().partition(|candidate| candidate.blocked);
-        park(connection, &blocked).await?;
-        let mut messages = at_the_front(connection, free).await?;
+        let more = !sorted.parked.is_empty() || !sorted.front.is_empty() && (full || shares.len() > 0);
+        park(connection, &sorted.parked).await?;
+        let mut messages = sorted.front;
         messages.truncate(limit);
         lease(connection, &claim, claim_id, &mut messages).await?;
         Ok(OutboxClaimed {
             claim_id,
-            more: !blocked.is_empty() || !messages.is_empty() && looked_at >= quota,
+            more,
             messages,
             next_due_in: next_due_in.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
         })
@@ -150,32 +172,100 @@ async fn due(mut connection: &AsyncPgConnection) -> Result<Vec<Due>> {
     Ok(cached(query).load(&mut connection).await?)
 }
 
-/// Locks what is due and not leased, and whose entity's first open message is not leased. The quota is part of the
-/// text, and a power of two so that the texts are few: as a bind, the planner would take it for a tenth of the table.
-async fn lock(mut connection: &AsyncPgConnection, tenants: &[TenantId], quota: usize) -> Result<Vec<Candidate>> {
+/// What there is to claim, and whether there may be more of it. What waits for another worker is passed over, however
+/// much it is.
+async fn look(connection: &AsyncPgConnection, tenants: &[TenantId], quota: usize) -> Result<(Sorted, bool)> {
+    let mut passed_over = Vec::new();
+    loop {
+        let locked = lock(connection, tenants, quota, &passed_over).await?;
+        let full = locked.len() >= quota;
+        let mut sorted = sort(connection, locked).await?;
+        if !full || !sorted.is_empty() || sorted.leased.is_empty() {
+            return Ok((sorted, full));
+        }
+        passed_over.append(&mut sorted.leased);
+    }
+}
+
+/// Locks what is due and not leased. The quota is part of the text, and a power of two so that the texts are few: as a
+/// bind, the planner would take it for a tenth of the table.
+async fn lock(
+    mut connection: &AsyncPgConnection,
+    tenants: &[TenantId],
+    quota: usize,
+    passed_over: &[EntityKey],
+) -> Result<Vec<OutboxEvent>> {
     let query = sql_query(format!(
         "SELECT locked.* FROM unnest($1) AS due (tenant_id) CROSS JOIN LATERAL ( \
-             SELECT o.*, head.sequence AS head_sequence, head.available_at AS head_available_at, \
-                    head.available_at > now() OR o.available_at < head.available_at AS blocked \
-               FROM outbox_events AS o CROSS JOIN LATERAL ( \
-                    SELECT h.sequence, h.available_at, h.lease_expires_at FROM outbox_events AS h \
-                     WHERE h.tenant_id = o.tenant_id AND h.entity_type = o.entity_type AND h.entity_id = o.entity_id \
-                       AND h.published_at IS NULL AND h.dead_at IS NULL \
-                     ORDER BY h.sequence LIMIT 1) AS head \
+             SELECT o.* FROM outbox_events AS o \
               WHERE o.tenant_id = due.tenant_id AND o.published_at IS NULL AND o.dead_at IS NULL \
-                AND o.available_at <= now() \
-                AND (o.lease_expires_at IS NULL OR o.lease_expires_at <= now()) \
-                AND (head.lease_expires_at IS NULL OR head.lease_expires_at <= now()) \
+                AND o.available_at <= now() AND (o.lease_expires_at IS NULL OR o.lease_expires_at <= now()) \
+                AND ($2 OR (o.tenant_id, o.entity_type, o.entity_id) NOT IN (SELECT * FROM unnest($3, $4, $5))) \
               ORDER BY o.available_at, o.sequence LIMIT {quota} FOR NO KEY UPDATE OF o SKIP LOCKED) AS locked",
     ))
-    .bind::<Array<SqlUuid>, _>(tenants);
+    .bind::<Array<SqlUuid>, _>(tenants)
+    .bind::<Bool, _>(passed_over.is_empty())
+    .bind::<Array<SqlUuid>, _>(passed_over.iter().map(|key| key.0).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(passed_over.iter().map(|key| key.1.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(passed_over.iter().map(|key| key.2.as_str()).collect::<Vec<_>>());
     Ok(cached(query).load(&mut connection).await?)
+}
+
+/// Reads the front of each entity, after the locks, and tells what of the locked stands there without a gap.
+async fn sort(mut connection: &AsyncPgConnection, locked: Vec<OutboxEvent>) -> Result<Sorted> {
+    let mut by_entity: HashMap<EntityKey, Vec<OutboxEvent>> = HashMap::new();
+    for message in locked {
+        by_entity.entry(message.entity()).or_default().push(message);
+    }
+    let entities: Vec<_> = by_entity.into_iter().collect();
+    let query = sql_query(
+        "SELECT entity.number, open.sequence, open.available_at, open.available_at <= now() AS is_due, \
+                coalesce(open.lease_expires_at > now(), false) AS is_leased \
+           FROM unnest($1, $2, $3, $4) \
+                WITH ORDINALITY AS entity (tenant_id, entity_type, entity_id, count, number) \
+          CROSS JOIN LATERAL ( \
+                SELECT o.sequence, o.available_at, o.lease_expires_at FROM outbox_events AS o \
+                 WHERE o.tenant_id = entity.tenant_id AND o.entity_type = entity.entity_type \
+                   AND o.entity_id = entity.entity_id AND o.published_at IS NULL AND o.dead_at IS NULL \
+                 ORDER BY o.sequence LIMIT entity.count) AS open",
+    )
+    .bind::<Array<SqlUuid>, _>(entities.iter().map(|(key, _)| key.0).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(entities.iter().map(|(key, _)| key.1.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(entities.iter().map(|(key, _)| key.2.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(
+        entities.iter().map(|(_, locked)| i32::try_from(locked.len()).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
+    );
+    let fronts: Vec<Front> = cached(query).load(&mut connection).await?;
+    let mut by_number: HashMap<i64, Vec<Front>> = HashMap::new();
+    for front in fronts {
+        by_number.entry(front.number).or_default().push(front);
+    }
+    let mut sorted = Sorted::default();
+    for (number, (key, locked)) in (1..).zip(entities) {
+        let mut open = by_number.remove(&number).unwrap_or_default();
+        open.sort_by_key(|front| front.sequence);
+        let Some(first) = open.as_slice().first() else { continue };
+        if first.is_leased {
+            sorted.leased.push(key);
+            continue;
+        }
+        // Also what is due before the first one: otherwise a claim could see nothing else, time and again.
+        let (parked, mut free): (Vec<_>, Vec<_>) = locked.into_iter().partition(|message| {
+            message.sequence != first.sequence && (!first.is_due || message.available_at < first.available_at)
+        });
+        sorted.parked.extend(parked.into_iter().map(|message| (message, first.available_at)));
+        free.sort_by_key(|message| message.sequence);
+        let in_order = free.into_iter().zip(open).take_while(|(message, open)| message.sequence == open.sequence);
+        sorted.front.extend(in_order.map(|(message, _)| message));
+    }
+    sorted.front.sort_by_key(|message| message.sequence);
+    Ok(sorted)
 }
 
 /// Puts what waits for an earlier message of its entity off until that one is due: otherwise every claim would look at
 /// it again, and what others have to send would wait behind it.
-async fn park(mut connection: &AsyncPgConnection, blocked: &[Candidate]) -> Result<()> {
-    if blocked.is_empty() {
+async fn park(mut connection: &AsyncPgConnection, parked: &[(OutboxEvent, DateTime<Utc>)]) -> Result<()> {
+    if parked.is_empty() {
         return Ok(());
     }
     let update = sql_query(
@@ -183,58 +273,11 @@ async fn park(mut connection: &AsyncPgConnection, blocked: &[Candidate]) -> Resu
            FROM unnest($1, $2, $3) AS parked (tenant_id, id, available_at) \
           WHERE o.tenant_id = parked.tenant_id AND o.id = parked.id",
     )
-    .bind::<Array<SqlUuid>, _>(blocked.iter().map(|one| one.event.tenant_id).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(blocked.iter().map(|one| one.event.id).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(blocked.iter().map(|one| one.head_available_at).collect::<Vec<_>>());
+    .bind::<Array<SqlUuid>, _>(parked.iter().map(|(message, _)| message.tenant_id).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(parked.iter().map(|(message, _)| message.id).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(parked.iter().map(|(_, until)| *until).collect::<Vec<_>>());
     cached(update).execute(&mut connection).await?;
     Ok(())
-}
-
-/// Those before which no open message of their entity stands that is not among them, in their order.
-async fn at_the_front(mut connection: &AsyncPgConnection, free: Vec<Candidate>) -> Result<Vec<OutboxEvent>> {
-    let mut entities: HashMap<EntityKey, Vec<Candidate>> = HashMap::new();
-    for candidate in free {
-        entities.entry(candidate.event.entity()).or_default().push(candidate);
-    }
-    let mut several = Vec::new();
-    let mut front = Vec::new();
-    for (key, mut candidates) in entities {
-        candidates.sort_by_key(|candidate| candidate.event.sequence);
-        if candidates[0].event.sequence != candidates[0].head_sequence {
-            continue;
-        }
-        match candidates.len() {
-            1 => front.extend(candidates.into_iter().map(|candidate| candidate.event)),
-            _ => several.push((key, candidates)),
-        }
-    }
-    if !several.is_empty() {
-        let query = sql_query(
-            "SELECT entity.number, array_agg(open.sequence ORDER BY open.sequence) AS sequences \
-               FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS entity (tenant_id, entity_type, entity_id, count, number) \
-              CROSS JOIN LATERAL ( \
-                    SELECT o.sequence FROM outbox_events AS o \
-                     WHERE o.tenant_id = entity.tenant_id AND o.entity_type = entity.entity_type \
-                       AND o.entity_id = entity.entity_id AND o.published_at IS NULL AND o.dead_at IS NULL \
-                     ORDER BY o.sequence LIMIT entity.count) AS open \
-              GROUP BY entity.number",
-        )
-        .bind::<Array<SqlUuid>, _>(several.iter().map(|(key, _)| key.0).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(several.iter().map(|(key, _)| key.1.as_str()).collect::<Vec<_>>())
-        .bind::<Array<Text>, _>(several.iter().map(|(key, _)| key.2.as_str()).collect::<Vec<_>>())
-        .bind::<Array<Integer>, _>(
-            several.iter().map(|(_, all)| i32::try_from(all.len()).unwrap_or(i32::MAX)).collect::<Vec<_>>(),
-        );
-        let fronts: Vec<Front> = cached(query).load(&mut connection).await?;
-        let mut fronts: HashMap<_, _> = fronts.into_iter().map(|front| (front.number, front.sequences)).collect();
-        for (number, (_, candidates)) in (1..).zip(several) {
-            let open = fronts.remove(&number).unwrap_or_default();
-            let in_order = candidates.into_iter().zip(open).take_while(|(one, open)| one.event.sequence == *open);
-            front.extend(in_order.map(|(candidate, _)| candidate.event));
-        }
-    }
-    front.sort_by_key(|event| event.sequence);
-    Ok(front)
 }
 
 /// An expired lease counts as a failure of the message that its worker was at, the entity's first: one on which

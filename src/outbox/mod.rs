@@ -11,16 +11,32 @@
 
 pub mod claim;
 pub mod message;
+pub mod options;
 pub mod queue;
 pub mod relay;
+pub mod replay;
 pub mod retry;
 pub mod settle;
 pub mod sink;
+pub mod status;
+mod turn;
+#[cfg(feature = "webhook")]
+pub mod webhook;
+#[cfg(feature = "webhook")]
+pub mod webhook_signature;
+mod work;
 
 pub use claim::{OutboxClaim, OutboxClaimed};
 pub use message::{NewOutboxEvent, OutboxEvent, OutboxEventId, OutboxRepository};
+pub use options::{RelayOptions, Relayed};
 pub use queue::OutboxQueue;
-pub use relay::{Relay, RelayOptions, Relayed};
+pub use relay::Relay;
+pub use replay::Replay;
 pub use retry::RetryPolicy;
 pub use settle::{Outcome, Settlement};
 pub use sink::{Sink, SinkError};
+pub use status::OutboxStatus;
+#[cfg(feature = "webhook")]
+pub use webhook::Webhook;
+#[cfg(feature = "webhook")]
+pub use webhook_signature::{WebhookRefusal, WebhookSecret};

@@ -81,13 +81,16 @@ async fn a_change_is_recorded_with_who_and_from_where(#[future(awt)] db: TestDat
 
 /// Every table of the application, in both directions: audited, or exempt for a reason.
 #[rstest]
-// Events are a log themselves, and where a subscriber stands changes with each batch.
+// Events and messages are a log themselves, and where a subscriber stands changes with each batch.
 #[case::main(
     DatabaseName::Main,
-    &["audit_log", "event_subscriptions", "event_tags", "events", "idempotency_keys", "sessions"],
+    &[
+        "audit_log", "event_subscriptions", "event_tags", "events", "idempotency_keys", "outbox_events", "processed_events",
+        "sessions",
+    ],
     10
 )]
-#[case::rfq(DatabaseName::Rfq, &["audit_log"], 2)]
+#[case::rfq(DatabaseName::Rfq, &["audit_log", "outbox_events", "processed_events"], 2)]
 #[tokio::test]
 async fn every_business_table_is_audited(
     #[case] of: DatabaseName,

@@ -291,7 +291,14 @@ async fn nothing_is_granted_to_public_and_little_to_the_application(#[future(awt
     exactly(&set(owner, &deletes("bedplate_app")).await, &APP_DELETES);
     exactly(
         &set(owner, &deletes("bedplate_system")).await,
-        &["event_subscriptions", "idempotency_keys", "tenants", "user_organizations"],
+        &[
+            "event_subscriptions",
+            "idempotency_keys",
+            "outbox_events",
+            "processed_events",
+            "tenants",
+            "user_organizations",
+        ],
     );
     let of = |role: &str| format!("SELECT relname || ' ' || privilege_type FROM ({grants}) AS g WHERE role = '{role}'");
     exactly(
@@ -400,8 +407,8 @@ async fn the_schema_can_be_distributed(#[values(Main, Rfq, Marketdata)] of: Data
     exactly(
         &set(owner, "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace AND NOT starts_with(relname, '__')").await,
         match of {
-            Main => &["audit_log_sequence_seq", "events_position_seq"],
-            Rfq => &["audit_log_sequence_seq"],
+            Main => &["audit_log_sequence_seq", "events_position_seq", "outbox_events_sequence_seq"],
+            Rfq => &["audit_log_sequence_seq", "outbox_events_sequence_seq"],
             Marketdata => &[],
         },
     );
@@ -539,16 +546,18 @@ async fn constraint_names(#[values(Main, Rfq, Marketdata)] of: DatabaseName) {
 #[tokio::test]
 async fn what_is_shared_is_equal(#[case] of: DatabaseName, #[case] functions: &[&str]) {
     const NAMES: &str = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
-    // Columns, indexes, policies, triggers and rights.
-    const LOG: &str = "SELECT line FROM ( \
+    // Columns, constraints, indexes, policies, triggers and rights.
+    const TABLE: &str = "SELECT line FROM ( \
             SELECT concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attidentity, \
                              pg_get_expr(adbin, adrelid), col_description(attrelid, attnum)) \
               FROM pg_attribute LEFT JOIN pg_attrdef ON (adrelid, adnum) = (attrelid, attnum) \
-             WHERE attrelid = to_regclass('audit_log') AND attnum > 0 \
-            UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = to_regclass('audit_log') \
-            UNION ALL SELECT concat_ws(' ', policyname, roles, cmd, qual, with_check) FROM pg_policies WHERE tablename = 'audit_log' \
-            UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = to_regclass('audit_log') AND NOT tgisinternal \
-            UNION ALL SELECT relacl::text FROM pg_class WHERE oid = to_regclass('audit_log')) AS lines (line) ORDER BY 1";
+             WHERE attrelid = to_regclass('{}') AND attnum > 0 \
+            UNION ALL SELECT concat_ws(' ', conname, pg_get_constraintdef(oid)) FROM pg_constraint WHERE conrelid = to_regclass('{}') \
+            UNION ALL SELECT concat_ws(' ', attname, attacl) FROM pg_attribute WHERE attrelid = to_regclass('{}') AND attacl IS NOT NULL \
+            UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = to_regclass('{}') \
+            UNION ALL SELECT concat_ws(' ', policyname, roles, cmd, qual, with_check) FROM pg_policies WHERE tablename = '{}' \
+            UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = to_regclass('{}') AND NOT tgisinternal \
+            UNION ALL SELECT concat_ws(' ', relacl, reloptions, obj_description(oid, 'pg_class')) FROM pg_class WHERE oid = to_regclass('{}')) AS lines (line) ORDER BY 1";
     let (main, other) = (migrated(Main).await, migrated(of).await);
     let (main, other) = (&mut connection(&main.url).await, &mut connection(&other.url).await);
     let (names, others) = (set(main, NAMES).await, set(other, NAMES).await);
@@ -563,8 +572,11 @@ async fn what_is_shared_is_equal(#[case] of: DatabaseName, #[case] functions: &[
     assert_eq!(found.len(), functions.len());
     assert_eq!(texts(main, &shared).await, found);
     if of == Rfq {
-        let lines = texts(other, LOG).await;
-        assert!(lines.len() > 20, "{lines:?}");
-        assert_eq!(texts(main, LOG).await, lines);
+        for table in ["audit_log", "outbox_events", "processed_events"] {
+            let shape = TABLE.replace("{}", table);
+            let lines = texts(other, &shape).await;
+            assert!(lines.len() > 15, "{table}: {lines:?}");
+            assert_eq!(texts(main, &shape).await, lines, "{table}");
+        }
     }
 }

@@ -97,7 +97,7 @@ fn up_makes_a_seeded_database_from_nothing_and_a_second_up_changes_nothing() {
     assert!(url(&["--admin"]).starts_with("postgres://postgres:"));
 
     let seeded = command(env!("CARGO_BIN_EXE_seed"), &project.0, &[], &[]);
-    assert!(out(&seeded).starts_with("0 of 17 seed files loaded"), "{}", out(&seeded));
+    assert!(out(&seeded).starts_with("0 of 21 seed files loaded"), "{}", out(&seeded));
 
     assert!(out(&bedplate(&project.0, &[], &["down"])).contains("stopped; its data stays"));
     assert!(out(&bedplate(&project.0, &[], &["down"])).contains("was not running"));
@@ -118,7 +118,7 @@ async fn every_command_works_on_a_named_database(#[future(awt)] empty_db: Databa
     let json: serde_json::Value = serde_json::from_slice(&run(&["migrate", "status", "--json"]).stdout).unwrap();
     assert_eq!(json["migrations"].as_array().unwrap().iter().filter(|m| m["state"] == "pending").count(), 2);
     assert!(out(&run(&["up"])).contains("agent_results       ┆   25"));
-    assert!(out(&run(&["seed"])).starts_with("0 of 17"), "{}", out(&run(&["seed"])));
+    assert!(out(&run(&["seed"])).starts_with("0 of 21"), "{}", out(&run(&["seed"])));
     assert!(out(&run(&["seed", "--set", "reference"])).starts_with("0 of 2"));
     let created = out(&run(&["migrate", "create", "add_phone_to_users"]));
     assert!(created.contains("_add_phone_to_users: write up.sql"), "{created}");

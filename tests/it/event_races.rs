@@ -32,7 +32,7 @@ fn since(words: &str, token: EventToken) -> AppendCondition {
 ///    of the truth. With the token of its reading it is refused, and told of A's event.
 #[rstest]
 #[tokio::test]
-async fn a_false_commit_is_refused(#[future(awt)] db: TestDatabase) {
+async fn a_lower_position_that_commits_later_is_not_overlooked(#[future(awt)] db: TestDatabase) {
     let home = home(&db).await;
     let mut a = under_way(&db, &home, "T x", "").await; // 1
     let second = db.append_events(&home.context, &[event("T y")], None).await.unwrap()[0]; // 2

@@ -269,3 +269,16 @@ async fn the_tail_ends_with_its_reader(#[future(awt)] db: TestDatabase) {
     }
     assert_eq!(tail.child.wait().unwrap().code(), Some(0)); // 3
 }
+
+/// Some writers and readers for a second; the last line is the verdict, and the tenants are gone afterwards.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn stress_finds_nothing(#[future(awt)] db: TestDatabase) {
+    let cli = cli(db).await;
+    let arguments = ["events", "stress", "--writers", "4", "--readers", "3", "--seconds", "1"];
+    let run = bedplate(cli.folder.path(), &cli.urls(), &arguments);
+    assert!(run.status.success(), "{run:?}");
+    let out = out(&run);
+    assert!(out.trim_end().lines().last().unwrap().ends_with(", lost 0, doubled 0, violations 0"), "{out}");
+    assert!(!out.contains("appended 0,"), "{out}");
+}

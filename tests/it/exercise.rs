@@ -11,8 +11,8 @@ use bedplate::models::{
     BusinessIdeaChanges, BusinessIdeaFilter, BusinessIdeaSort, BusinessIdeaStatus, Claim, EvaluationFilter,
     EvaluationStatus, FormDefinitionChanges, FormDefinitionFilter, FormDefinitionStatus, FormSubmissionFilter,
     FormSubmissionSort, FormSubmissionStatus, InstrumentFilter, JsonField, NewApiKey, NewBusinessIdea, NewEntitlement,
-    NewFormDefinition, NewFormSubmission, NewRfq, NewRfqQuote, NewUser, OrganizationChanges, OrganizationRole,
-    PageRequest, RfqFilter, RfqStatus, Side, UserChanges, UserFilter, UserId, UserStatus,
+    NewFormDefinition, NewFormSubmission, NewOutboxEvent, NewRfq, NewRfqQuote, NewUser, OrganizationChanges,
+    OrganizationRole, PageRequest, RfqFilter, RfqStatus, Side, UserChanges, UserFilter, UserId, UserStatus,
 };
 use bedplate::repositories::AuditRepository;
 use bedplate::{Database, MarketdataTx, Result, TenantContext, TenantTx};
@@ -124,6 +124,7 @@ pub async fn exercise(db: &Database, home: &Home) {
     exercise_forms(db, home).await;
     exercise_audit(db, home).await;
     exercise_events(db, home).await;
+    exercise_outbox(db, home).await;
 }
 
 async fn exercise_identity(db: &Database, home: &Home) {
@@ -311,6 +312,19 @@ async fn exercise_events(db: &Database, home: &Home) {
     .unwrap();
 }
 
+async fn exercise_outbox(db: &Database, home: &Home) {
+    let (payload, event) = (json!({}), Uuid::now_v7());
+    db.tenant_tx("exercise", &home.context, async |tx| {
+        let written = tx.outbox().create(NewOutboxEvent::new("tea.brewed", "pots", "7", &payload)).await?;
+        tx.outbox().find(written.id).await?;
+        tx.outbox().find_by_event_id(written.event_id).await?;
+        tx.process_once("exercise", event, "tea.brewed", async { Ok(()) }).await
+    })
+    .await
+    .map(drop)
+    .unwrap();
+}
+
 async fn exercise_audit(db: &Database, home: &Home) {
     db.tenant_tx("exercise", &home.context.clone().correlation(Uuid::now_v7()), async |tx| {
         tx.audit().as_of(home.user, Utc::now()).await?;
@@ -381,6 +395,11 @@ pub async fn exercise_rfq(db: &Database, context: &TenantContext) {
             rfqs.list_expiring(&PageRequest { limit: 1, after: first.next }).await?;
             quotes.expire(10).await?;
             rfqs.expire(10).await?;
+            let payload = json!({});
+            let written = tx.outbox().create(NewOutboxEvent::new("rfq.opened", "rfqs", "7", &payload)).await?;
+            tx.outbox().find(written.id).await?;
+            tx.outbox().find_by_event_id(written.event_id).await?;
+            tx.process_once("exercise", written.event_id, "rfq.opened", async { Ok(()) }).await.map(drop)?;
             Ok(buy.id)
         })
         .await

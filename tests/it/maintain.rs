@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use bedplate::database::DatabaseName;
 use bedplate::database::maintain::{self, Keep, Maintained};
-use bedplate::models::{AuditFilter, PageRequest};
+use bedplate::models::{AuditFilter, PageRequest, TenantId};
 use futures_util::future::join_all;
 use rstest::rstest;
 
 use crate::support::database::config;
 use crate::support::server::server;
-use crate::support::{TestDatabase, connection, db, execute, home, marketdata_db, number, rfq_db, texts};
+use crate::support::{TestDatabase, connection, db, execute, home, marketdata_db, migrated, number, rfq_db, texts};
 
 async fn maintain(db: &TestDatabase, keep: Keep) -> Maintained {
     maintain::run(&config(&db.url), keep, |_| {}).await.unwrap()
@@ -116,6 +117,56 @@ async fn sessions_and_idempotency_keys_are_pruned(#[future(awt)] db: TestDatabas
     let done = maintain(&db, Keep::default()).await;
     assert_eq!((done.sessions_pruned, done.idempotency_keys_pruned), (1500, 1));
     assert_eq!(maintain(&db, Keep::default()).await, Maintained::default());
+}
+
+/// What was published long ago goes, in several batches; what is open or dead stays, but for dead letters of a tenant
+/// that is gone.
+#[rstest]
+#[case::main(DatabaseName::Main)]
+#[case::rfq(DatabaseName::Rfq)]
+#[tokio::test]
+async fn old_messages_and_marks_are_deleted(#[case] of: DatabaseName) {
+    let db = migrated(of).await;
+    let tenant = match of {
+        DatabaseName::Main => home(&db).await.tenant,
+        _ => TenantId::new(),
+    };
+    let mut owner = connection(&db.url).await;
+    execute(
+        &mut owner,
+        &format!(
+            "SET ROLE bedplate_system; \
+             INSERT INTO outbox_events (tenant_id, event_type, entity_type, entity_id, payload, published_at, dead_at) \
+             SELECT CASE WHEN what = 'gone' THEN gen_random_uuid() ELSE '{tenant}'::uuid END, what, 'x', n, '1', \
+                    CASE what WHEN 'old' THEN now() - interval '8 days' WHEN 'new' THEN now() - interval '6 days' END, \
+                    CASE WHEN what IN ('dead', 'gone') THEN now() - interval '8 days' END \
+               FROM (VALUES ('old', 5001), ('new', 2), ('dead', 3), ('open', 4), ('gone', 5)) AS t (what, count), \
+                    generate_series(1, count) AS n; \
+             INSERT INTO processed_events (tenant_id, consumer_group, event_id, event_type, processed_at) \
+             SELECT '{tenant}', 'g', gen_random_uuid(), 'x', now() - n * interval '1 day' FROM generate_series(28, 33) AS n"
+        ),
+    )
+    .await;
+    let maintain = async || match of {
+        DatabaseName::Main => maintain(&db, Keep::default()).await,
+        _ => maintain::run_rfq(&config(&db.url), Keep::default(), |_| {}).await.unwrap(),
+    };
+    let done = maintain().await;
+    // Who is a tenant, rfq does not know.
+    let orphans = if of == DatabaseName::Main { 5 } else { 0 };
+    assert_eq!((done.outbox_events_pruned, done.processed_events_pruned), (5001 + orphans, 4));
+    assert_eq!(maintain().await, Maintained::default());
+    let left =
+        texts(&mut owner, "SELECT concat(event_type, ' ', count(*)) FROM outbox_events GROUP BY event_type ORDER BY 1")
+            .await;
+    let expected = ["dead 3", "gone 5", "new 2", "open 4"];
+    assert_eq!(left, if orphans > 0 { [expected[0], expected[2], expected[3]].to_vec() } else { expected.to_vec() });
+    let keep = Keep { outbox_days: 5, processed_days: 27, ..Keep::default() };
+    let done = match of {
+        DatabaseName::Main => maintain::run(&config(&db.url), keep, |_| {}).await.unwrap(),
+        _ => maintain::run_rfq(&config(&db.url), keep, |_| {}).await.unwrap(),
+    };
+    assert_eq!((done.outbox_events_pruned, done.processed_events_pruned), (2, 2));
 }
 
 /// 1. The default partition holds the present month.

@@ -4,9 +4,11 @@
 //! calling everything the server itself lists them, and plans them as generic plans.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bedplate::database::Tx;
-use bedplate::models::{SessionData, SessionId, TenantId, UserId};
+use bedplate::models::{OutboxClaim, Outcome, SessionData, SessionId, Settlement, TenantId, UserId};
+use bedplate::outbox::Replay;
 use bedplate::{Database, Result, TenantContext};
 use chrono::Utc;
 use diesel::sql_types::{Integer, Text};
@@ -19,7 +21,7 @@ use crate::support::database::config;
 use crate::support::{TestDatabase, connection, db, execute, home, marketdata_db, number, rfq_db, texts};
 
 /// Indexes that no repository's query uses by itself, and why they are there.
-const NOT_IN_PLANS: [(&str, &str); 12] = [
+const NOT_IN_PLANS: [(&str, &str); 18] = [
     ("agent_results_input_data_idx", "inside search_agent_results()"),
     ("agent_results_insights_idx", "inside search_agent_results()"),
     ("agent_results_output_data_idx", "inside search_agent_results()"),
@@ -30,8 +32,23 @@ const NOT_IN_PLANS: [(&str, &str); 12] = [
     ("form_submissions_data_idx", "inside search_form_submissions()"),
     ("form_submissions_form_definition_id_idx", "foreign key"),
     ("idempotency_keys_created_at_idx", "keys are pruned by the system"),
+    RELAYED[0],
+    RELAYED[1],
+    RELAYED[2],
+    RELAYED[3],
+    RELAYED[4],
+    ("processed_events_event_id_key", "refuses a second effect"),
     ("tenants_slug_key", "tenants are found by the system"),
     ("tenants_status_idx", "tenants are listed by the system"),
+];
+
+/// Those of the relay and of maintenance: see `the_relay_has_its_indexes`.
+const RELAYED: [(&str, &str); 5] = [
+    ("outbox_events_available_at_idx", "messages are claimed by the system"),
+    ("outbox_events_dead_at_idx", "dead letters are brought back by the system"),
+    ("outbox_events_entity_id_idx", "messages are claimed by the system"),
+    ("outbox_events_published_at_idx", "messages are pruned by the system"),
+    ("processed_events_processed_at_idx", "marks are pruned by the system"),
 ];
 
 #[derive(QueryableByName)]
@@ -54,7 +71,7 @@ async fn every_query_has_an_index(#[future(awt)] db: TestDatabase) {
     let database = Database::connect(single).await.unwrap();
     exercise(&database, &home).await;
 
-    let tables = "(business_ideas|evaluations|agent_results|users|tenants|organizations|roles|entitlements|_keys|audit_log|form_|events AS e)";
+    let tables = "(business_ideas|evaluations|agent_results|users|tenants|organizations|roles|entitlements|_keys|audit_log|form_|outbox_|processed_|events AS e)";
     let plans = database.tenant_tx("explain", &home.context, async |tx| explain_all(&tx, tables).await).await.unwrap();
 
     assert!(plans.len() >= 75, "only {} queries were seen", plans.len());
@@ -93,14 +110,21 @@ async fn every_query_of_rfq_has_an_index(#[future(awt)] rfq_db: TestDatabase) {
     exercise_rfq(&database, &context).await;
     let plans = database
         .rfq()
-        .tenant_tx("explain", &context, async |tx| explain_all(&tx, "(rfqs|rfq_quotes|audit_log)").await)
+        .tenant_tx("explain", &context, async |tx| {
+            explain_all(&tx, "(rfqs|rfq_quotes|audit_log|outbox_|processed_)").await
+        })
         .await
         .unwrap();
-    assert!(plans.len() >= 20, "only {} queries were seen", plans.len());
+    assert!(plans.len() >= 23, "only {} queries were seen", plans.len());
     for query in plans.keys() {
         assert!(query.contains("tenant_id"), "the query carries no tenant: {query}");
     }
-    all_by_index(&db, &plans, &[("rfq_quotes_rfq_id_key", "refuses a second accepted quote")]).await;
+    let refusing = [
+        ("rfq_quotes_rfq_id_key", "refuses a second accepted quote"),
+        ("processed_events_event_id_key", "refuses a second effect"),
+    ];
+    let exempt = [refusing.as_slice(), &RELAYED].concat();
+    all_by_index(&db, &plans, &exempt).await;
 }
 
 /// The same for the database `marketdata`; and the latest prices are looked for in the days of the last day first.
@@ -215,6 +239,56 @@ async fn explain_all<S>(tx: &Tx<S>, tables: &str) -> Result<BTreeMap<String, Str
         plans.insert(query.statement, lines(tx, &explain).await?);
     }
     Ok(plans)
+}
+
+/// What relays, `bedplate outbox` and `bedplate maintain` ask for, as `bedplate_system`.
+#[rstest]
+#[tokio::test]
+async fn the_relay_has_its_indexes(#[future(awt)] db: TestDatabase) {
+    let mut owner = connection(&db.url).await;
+    execute(
+        &mut owner,
+        "SET ROLE bedplate_system; \
+         INSERT INTO outbox_events (tenant_id, event_type, entity_type, entity_id, payload, published_at, dead_at, created_at) \
+             SELECT md5('t' || n % 20)::uuid, 'e' || n % 5, 'x', n % 100, '1', CASE n % 3 WHEN 0 THEN now() - n * interval '1 h' END, \
+                    CASE n % 30 WHEN 1 THEN now() - n * interval '1 h' END, now() FROM generate_series(1, 5000) AS n; \
+         INSERT INTO processed_events (tenant_id, consumer_group, event_id, event_type, processed_at) \
+             SELECT md5('t' || n % 20)::uuid, 'g', gen_random_uuid(), 'e', now() - n * interval '1 h' FROM generate_series(1, 2000) AS n; \
+         RESET ROLE; ANALYZE",
+    )
+    .await;
+    let mut single = config(&db.url);
+    single.pool.max_size = 1;
+    let database = Database::connect(single).await.unwrap();
+    let plans = database
+        .system_tx("exercise", async |tx| {
+            let queue = tx.outbox_queue();
+            let claimed = queue.claim(OutboxClaim { worker: "w", limit: 50, lease: Duration::from_mins(1) }).await?;
+            let outcomes = [Outcome::Published, Outcome::Released];
+            let settled: Vec<_> = claimed
+                .messages
+                .iter()
+                .zip(outcomes.into_iter().cycle())
+                .map(|(message, outcome)| Settlement::new(message, claimed.claim_id, outcome))
+                .collect();
+            assert_eq!(queue.settle(&settled).await?, settled.len());
+            queue.replay(&Replay::All, 10).await?;
+            queue.list_dead(5).await?;
+            queue.prune(7, 100).await?;
+            queue.prune_orphans(7, 100).await?;
+            tx.prune_processed_events(30, 100).await?;
+            explain_all(&tx, "(outbox_|processed_)").await
+        })
+        .await
+        .unwrap();
+    assert!(plans.len() >= 10, "{plans:?}");
+    for (query, plan) in &plans {
+        assert!(!plan.contains("Seq Scan on outbox") && !plan.contains("Seq Scan on processed"), "{query}\n{plan}");
+    }
+    let all: String = plans.values().cloned().collect();
+    for (index, _) in RELAYED {
+        assert!(all.contains(index), "{index}: {all}");
+    }
 }
 
 /// The functions that step over the policies use their indexes, which under a policy would be lost.

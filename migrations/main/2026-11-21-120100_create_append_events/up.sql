@@ -167,90 +167,66 @@ GRANT EXECUTE ON FUNCTION check_event_stream(uuid, jsonb) TO bedplate_definer;
 --    of an item without tags its types; of one without both, the tenant. An event that matches an item has what the
 --    item locks, so its append waits for this one, or this one for it.
 -- 2. The announcement to readers (see event_head()). Only then positions are drawn.
--- 3. The condition: is there an event that matches and was not seen? For the commonest condition, one item with
---    tags, it is asked by the statement that inserts, and asked closely where something has the tag.
--- Every expression of PL/pgSQL is prepared anew in each transaction: what can be said in one is not said in two, and
--- `IF … IS NULL THEN NULL` calls a function as an expression, for PERFORM would make a statement of it.
+-- 3. The condition: is there an event that matches and was not seen?
 CREATE FUNCTION append_any_events(events jsonb, condition jsonb, stream jsonb) RETURNS bigint[]
     LANGUAGE plpgsql
     -- A plan that is made while a table is small is kept when it has grown.
     SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
     AS $$
-#variable_conflict use_variable
 DECLARE
-    tenant uuid := nullif(current_setting('app.tenant_id', true), '')::uuid;
-    seed bigint := uuid_hash_extended(tenant, 0);
-    -- The event, where there is one.
-    new public.events;
+    tenant constant uuid := public.require_tenant();
+    seed constant bigint := uuid_hash_extended(tenant, 0);
+    -- The greatest name that an earlier append of this transaction has locked; '': this is the first one.
+    held constant text := coalesce(current_setting('bedplate.last_event_name', true), '');
+    items constant jsonb := condition -> 'fail_if_events_match';
+    token constant text[] := string_to_array(condition ->> 'after', '.');
     shared text[];
-    -- Of the condition's items.
-    exclusive text[];
-    items int := 0;
-    token text[];
-    since bigint := 0;
-    only_tag bigint;
+    exclusive text[] := '{}';
+    names text[];
     stream_id uuid;
     version int;
-    names text[];
-    name text;
-    position bigint;
     positions bigint[];
 BEGIN
-    IF (CASE WHEN jsonb_typeof(events) = 'array' THEN jsonb_array_length(events) = 1 AND jsonb_typeof(events -> 0) = 'object' END) THEN
-        new := jsonb_populate_record(NULL::public.events, events -> 0);
-        shared := new.tags || (E'\x01' || new.event_type);
-    ELSIF jsonb_typeof(events) = 'array' AND jsonb_array_length(events) BETWEEN 2 AND 1000 THEN
-        SELECT array_agg(DISTINCT t.tag) FILTER (WHERE t.ordinality IS NOT NULL) || array_agg(DISTINCT E'\x01' || e.event_type)
-          INTO shared
-          FROM jsonb_populate_recordset(NULL::public.events, append_any_events.events) AS e
-          LEFT JOIN LATERAL unnest(e.tags) WITH ORDINALITY AS t (tag) ON true;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'append_events() works at READ COMMITTED, not at %', upper(current_setting('transaction_isolation'))
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'A snapshot that is older than the locks does not see what it has to.';
+    END IF;
+    IF (CASE jsonb_typeof(events) WHEN 'array' THEN jsonb_array_length(events) BETWEEN 1 AND 1000 END)
+        AND NOT jsonb_path_exists(events, '$[*] ? (@.type() != "object")')
+        AND NOT jsonb_path_exists(events, '$[*].metadata ? (@.type() != "object" && @.type() != "null")')
+    THEN
+        SELECT array_agg(DISTINCT n.name) INTO shared
+          FROM jsonb_to_recordset(append_any_events.events) AS e (event_type text, tags text[]),
+               LATERAL unnest(e.tags || (E'\x01' || e.event_type)) AS n (name);
     END IF;
     -- Joined by what neither a tag nor a type may hold.
-    IF (tenant IS NOT NULL AND current_setting('transaction_isolation') = 'read committed'
-        AND array_position(shared, NULL) IS NULL
+    IF (array_position(shared, NULL) IS NULL
         AND array_to_string(shared, E'\x1f')
             ~ '^((\x01[^\x01-\x1f]*[^\s\x01-\x1f][^\x01-\x1f]*|[^:\x01-\x1f]+:[^\x01-\x1f]+)(\x1f|$))+$') IS NOT TRUE
     THEN
-        PERFORM public.require_tenant();
-        IF current_setting('transaction_isolation') <> 'read committed' THEN
-            RAISE EXCEPTION 'append_events() works at READ COMMITTED, not at %', upper(current_setting('transaction_isolation'))
-                USING ERRCODE = 'feature_not_supported',
-                      HINT = 'A snapshot that is older than the locks does not see what it has to.';
-        END IF;
-        RAISE EXCEPTION 'append_events() takes an array of 1 to 1000 objects with an event_type and tags of the form key:value, without control characters'
+        RAISE EXCEPTION 'append_events() takes an array of 1 to 1000 objects with an event_type, metadata that are an object, and tags of the form key:value; no control characters'
             USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'events', CONSTRAINT = 'events_events_check';
     END IF;
 
     IF condition IS NOT NULL THEN
-        IF jsonb_typeof(condition -> 'fail_if_events_match') = 'array' THEN
-            items := jsonb_array_length(condition -> 'fail_if_events_match');
-        END IF;
-        exclusive := ARRAY[condition #>> '{fail_if_events_match,0,tags,0}'];
-        IF items = 1 AND exclusive[1] <> '' THEN
-            only_tag := hashtextextended(exclusive[1] COLLATE "C", 0);
-        ELSE
+        IF (CASE jsonb_typeof(items) WHEN 'array' THEN jsonb_array_length(items) BETWEEN 1 AND 100 END) THEN
             -- NULL stands for an item that any event matches.
             SELECT array_agg(coalesce(i.item #>> '{tags,0}', E'\x01' || t.type)) INTO exclusive
-              FROM jsonb_array_elements(CASE WHEN items BETWEEN 1 AND 100 THEN condition -> 'fail_if_events_match' ELSE '[]' END) AS i (item)
+              FROM jsonb_array_elements(items) AS i (item)
               LEFT JOIN LATERAL jsonb_array_elements_text(i.item -> 'types') AS t (type) ON i.item #>> '{tags,0}' IS NULL;
-            IF exclusive IS NULL OR array_position(exclusive, '') IS NOT NULL THEN
-                RAISE EXCEPTION 'a condition is an object with an array fail_if_events_match of 1 to 100 items, and no tag of them is empty'
-                    USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'condition', CONSTRAINT = 'events_condition_check';
-            END IF;
         END IF;
-        token := string_to_array(condition ->> 'after', '.');
-        IF token IS NOT NULL THEN
-            IF (token[1]::bigint = (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint
-                AND num_nulls(token[3]::bigint, token[4]::xid8, token[5]::pg_snapshot) = 0) IS NOT TRUE
-            THEN
-                IF cardinality(token) <> 5 THEN
-                    RAISE EXCEPTION 'after is no token of event_token()'
-                        USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'after', CONSTRAINT = 'events_after_check';
-                END IF;
-                RAISE EXCEPTION 'append condition failed: the token is from before the server was started'
-                    USING ERRCODE = 'BP001', DETAIL = '{"stale_token": true}', HINT = 'Read again, and decide again.';
-            END IF;
-            since := token[2]::bigint;
+        IF exclusive = '{}' OR array_position(exclusive, '') IS NOT NULL THEN
+            RAISE EXCEPTION 'a condition is an object with an array fail_if_events_match of 1 to 100 items, and no tag of them is empty'
+                USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'condition', CONSTRAINT = 'events_condition_check';
+        ELSIF token IS NOT NULL
+            AND num_nulls(token[1]::bigint, token[2]::bigint, token[3]::bigint, token[4]::xid8, token[5]::pg_snapshot) > 0
+        THEN
+            RAISE EXCEPTION 'after is no token of event_token()'
+                USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'after', CONSTRAINT = 'events_after_check';
+        ELSIF token[1]::bigint <> (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint THEN
+            RAISE EXCEPTION 'append condition failed: the token is from before the server was started'
+                USING ERRCODE = 'BP001', DETAIL = '{"stale_token": true}', HINT = 'Read again, and decide again.';
         END IF;
     END IF;
     IF stream IS NOT NULL THEN
@@ -264,69 +240,47 @@ BEGIN
         exclusive := exclusive || (E'\x02' || stream_id);
     END IF;
 
-    IF array_position(exclusive, NULL) IS NOT NULL OR cardinality(shared) + coalesce(cardinality(exclusive), 0) > 256 THEN
-        -- The tenant alone: every append has it, and locks have a table of one size for the whole server.
+    IF array_position(exclusive, NULL) IS NOT NULL OR cardinality(shared) + cardinality(exclusive) > 256 THEN
+        -- The tenant alone: every append has it, and locks have a table of one size for the whole server. Tried where
+        -- an earlier append holds it shared: two of those would wait for each other.
         names := ARRAY[E'\x7f'];
-        exclusive := ARRAY[E'\x7f'];
-        IF (CASE WHEN current_setting('bedplate.last_event_name', true) <> '' THEN NOT pg_try_advisory_xact_lock(seed)
-                 ELSE pg_advisory_xact_lock(seed) IS NULL END) THEN
+        IF (CASE held WHEN '' THEN pg_advisory_xact_lock(seed) IS NULL ELSE NOT pg_try_advisory_xact_lock(seed) END) THEN
             RAISE EXCEPTION 'another append is under way, and this is not the first one of its transaction'
                 USING ERRCODE = 'serialization_failure', HINT = 'Run the transaction again.';
         END IF;
     ELSE
-        -- By way of a tsvector: sorted, without doubles, without a statement.
+        PERFORM pg_advisory_xact_lock_shared(seed);
+        -- By way of a tsvector: sorted bytewise, without doubles.
         names := tsvector_to_array(array_to_tsvector(shared || exclusive));
-        IF pg_advisory_xact_lock_shared(seed) IS NULL THEN NULL; END IF;
-    END IF;
-    FOREACH name IN ARRAY names LOOP
-        IF current_setting('bedplate.last_event_name', true) >= name COLLATE "C" THEN
-            IF NOT (CASE WHEN name = ANY (exclusive) THEN pg_try_advisory_xact_lock(hashtextextended(name, seed))
-                         ELSE pg_try_advisory_xact_lock_shared(hashtextextended(name, seed)) END) THEN
-                RAISE EXCEPTION 'another append is under way, and this is not the first one of its transaction'
-                    USING ERRCODE = 'serialization_failure', HINT = 'Run the transaction again.';
-            END IF;
-        ELSIF (CASE WHEN name = ANY (exclusive) THEN pg_advisory_xact_lock(hashtextextended(name, seed))
-                    ELSE pg_advisory_xact_lock_shared(hashtextextended(name, seed)) END) IS NULL THEN
-            NULL;
+        IF held <> '' AND EXISTS (
+            SELECT FROM unnest(names) AS n (name)
+             WHERE n.name <= held COLLATE "C"
+               AND NOT (CASE WHEN n.name = ANY (exclusive) THEN pg_try_advisory_xact_lock(hashtextextended(n.name, seed))
+                             ELSE pg_try_advisory_xact_lock_shared(hashtextextended(n.name, seed)) END))
+        THEN
+            RAISE EXCEPTION 'another append is under way, and this is not the first one of its transaction'
+                USING ERRCODE = 'serialization_failure', HINT = 'Run the transaction again.';
         END IF;
-    END LOOP;
-    IF pg_advisory_xact_lock_shared((1207959552 | (seed & 4095) << 12 | coalesce(pg_sequence_last_value('public.events_position_seq'), 0) >> 31)::int,
-                                    (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) & 2147483647)::int) IS NULL
-        OR set_config('bedplate.last_event_name',
-                      greatest(name, current_setting('bedplate.last_event_name', true)) COLLATE "C", true) IS NULL
-    THEN
-        NULL;
+        PERFORM CASE WHEN n.name = ANY (exclusive) THEN pg_advisory_xact_lock(hashtextextended(n.name, seed))
+                     ELSE pg_advisory_xact_lock_shared(hashtextextended(n.name, seed)) END
+           FROM unnest(names) AS n (name) WHERE n.name > held COLLATE "C";
     END IF;
+    PERFORM pg_advisory_xact_lock_shared(
+                (1207959552 | (seed & 4095) << 12 | coalesce(pg_sequence_last_value('public.events_position_seq'), 0) >> 31)::int,
+                (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) & 2147483647)::int),
+            set_config('bedplate.last_event_name', greatest(names[cardinality(names)], held) COLLATE "C", true);
 
     IF stream IS NOT NULL THEN
         version := public.check_event_stream(tenant, stream);
     END IF;
-    IF items > 0 AND only_tag IS NULL THEN
+    IF condition IS NOT NULL THEN
         PERFORM public.check_event_condition(tenant, condition, token);
     END IF;
-    -- The tenant is asked for here too: it may have been deleted while its lock was waited for.
-    PERFORM FROM public.tenants AS t
-      WHERE t.id = tenant
-        AND NOT EXISTS (SELECT FROM public.event_tags AS o
-                         WHERE o.tenant_id = tenant AND o.tag = only_tag AND o.position > since);
+    -- It may have been deleted while its lock was waited for.
+    PERFORM FROM public.tenants AS t WHERE t.id = tenant;
     IF NOT FOUND THEN
-        PERFORM FROM public.tenants AS t WHERE t.id = tenant;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'tenant % does not exist', tenant
-                USING ERRCODE = 'foreign_key_violation', TABLE = 'events', COLUMN = 'tenant_id', CONSTRAINT = 'events_tenant_id_fkey';
-        END IF;
-        PERFORM public.check_event_condition(tenant, condition, token);
-    END IF;
-    IF new.event_type IS NOT NULL THEN
-        INSERT INTO public.events AS e (tenant_id, id, event_type, event_data, metadata, tags,
-                                        aggregate_type, aggregate_id, event_version, correlation_id, causation_id)
-        VALUES (tenant, coalesce(new.id, gen_random_uuid()), new.event_type, new.event_data, coalesce(new.metadata, '{}'),
-                tsvector_to_array(array_to_tsvector(coalesce(new.tags, '{}'))), stream ->> 'aggregate_type', stream_id, version + 1,
-                coalesce(new.correlation_id, nullif(current_setting('app.correlation_id', true), '')::uuid), new.causation_id)
-        RETURNING e.position, e.tags INTO position, shared;
-        INSERT INTO public.event_tags (tenant_id, tag, position)
-        SELECT tenant, hashtextextended(t.tag COLLATE "C", 0), position FROM unnest(shared) AS t (tag);
-        RETURN ARRAY[position];
+        RAISE EXCEPTION 'tenant % does not exist', tenant
+            USING ERRCODE = 'foreign_key_violation', TABLE = 'events', COLUMN = 'tenant_id', CONSTRAINT = 'events_tenant_id_fkey';
     END IF;
     WITH appended AS (
         INSERT INTO public.events AS e (tenant_id, id, event_type, event_data, metadata, tags,
@@ -335,7 +289,9 @@ BEGIN
                tsvector_to_array(array_to_tsvector(coalesce(n.tags, '{}'))),
                stream ->> 'aggregate_type', stream_id, version + n.ordinality,
                coalesce(n.correlation_id, nullif(current_setting('app.correlation_id', true), '')::uuid), n.causation_id
-          FROM jsonb_populate_recordset(NULL::public.events, append_any_events.events) WITH ORDINALITY AS n
+          FROM ROWS FROM (jsonb_to_recordset(append_any_events.events) AS (
+                   id uuid, event_type text, event_data jsonb, metadata jsonb, tags text[], correlation_id uuid, causation_id uuid))
+               WITH ORDINALITY AS n
         RETURNING e.position, e.tags),
     tagged AS (
         INSERT INTO public.event_tags (tenant_id, tag, position)
@@ -351,7 +307,8 @@ GRANT EXECUTE ON FUNCTION append_any_events(jsonb, jsonb, jsonb) TO bedplate_def
 -- The commonest append is done here: one event with at most three tags, as the first append of its transaction, under
 -- no condition or one item with tags, where nothing new has the first of them. It does what append_any_events() does
 -- with everything else, in the same order, and in a third of the time: every expression of PL/pgSQL is prepared anew
--- in each transaction, and most take a snapshot, so what can be said in one is said in one.
+-- in each transaction, and most take a snapshot, so what can be said in one is said in one. `IF … IS NULL THEN NULL`
+-- calls functions as an expression, for PERFORM would make a statement of it.
 CREATE FUNCTION append_events(events jsonb, condition jsonb DEFAULT NULL, stream jsonb DEFAULT NULL) RETURNS bigint[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
@@ -373,7 +330,7 @@ BEGIN
                   ELSE name <> '' AND (condition #> '{fail_if_events_match,1}') IS NULL
                        AND coalesce(split_part(condition ->> 'after', '.', 1)
                                     = (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text, true) END)
-        AND stream IS NULL
+        AND stream IS NULL AND jsonb_typeof(coalesce(new.metadata, '{}')) = 'object'
         AND coalesce(current_setting('bedplate.last_event_name', true), '') = ''
         AND current_setting('transaction_isolation') = 'read committed') IS NOT TRUE
     THEN

@@ -1,5 +1,5 @@
--- No foreign key to tenants: each insert would lock the tenant's row FOR KEY SHARE, which writers of one tenant share
--- through multixacts; and that a tenant is gone is a message too, which has to go out.
+-- No foreign key to tenants: that a tenant is gone is a message too, and would go with it. The dead letters of such a
+-- tenant go with the prune; where tenants are in another database, they stay.
 CREATE TABLE outbox_events (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -33,7 +33,7 @@ CREATE TABLE outbox_events (
 )
 -- A claim changes no indexed column: with room on the page it writes no index entry (HOT). What is published is dead
 -- to the indexes of what is open, which vacuum has to clear early.
-WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
+WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02);
 COMMENT ON INDEX outbox_events_pkey IS 'A message by its id: outbox().find, and the relay''s marks.';
 COMMENT ON INDEX outbox_events_event_id_key IS 'An event is told once: outbox().find_by_event_id, bedplate outbox replay --id.';
 CREATE INDEX outbox_events_available_at_idx ON outbox_events (tenant_id, available_at, sequence)

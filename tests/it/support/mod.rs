@@ -4,6 +4,7 @@ pub mod builders;
 pub mod database;
 pub mod folder;
 pub mod server;
+pub mod sinks;
 
 pub use builders::{Home, IdeaBuilder, claimed, draft_form, filled_in, form, home, organization, user};
 pub use database::{TestDatabase, db, empty_db, marketdata_db, migrated, rfq_db};

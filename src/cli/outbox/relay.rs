@@ -1,0 +1,156 @@
+//! `bedplate outbox relay`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::super::ui::Progress;
+use crate::database::{Database, DatabaseName};
+use crate::error::{Error, Result};
+use crate::outbox::{Relay, RelayOptions, Relayed, RetryPolicy, Webhook, WebhookSecret};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  BEDPLATE_WEBHOOK_SECRET=whsec_... bedplate outbox relay --webhook https://example.org/hooks\n  \
+    bedplate outbox relay --webhook http://localhost:8080/hooks --secret-file secret.txt --once\n  \
+    bedplate outbox relay --webhook https://example.org/hooks --workers 4 --database rfq\n\n\
+    Messages are signed as https://www.standardwebhooks.com has it. They come at least once: receivers know them again \
+    by the header webhook-id. Ctrl-C waits for what is under way and lets the rest go."
+)]
+pub(super) struct Args {
+    /// Where to post: http or https
+    #[arg(long, value_name = "URL")]
+    webhook: String,
+    /// A file with the secret that signs: whsec_ and base64, or any text of 24 bytes and more
+    #[arg(long, value_name = "FILE", conflicts_with = "secret_env")]
+    secret_file: Option<PathBuf>,
+    /// The variable with the secret
+    #[arg(long, value_name = "NAME", default_value = "BEDPLATE_WEBHOOK_SECRET")]
+    secret_env: String,
+    /// Publish what is due, and end
+    #[arg(long)]
+    once: bool,
+    /// So many workers side by side
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
+    /// So long the receiver may take for a message
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
+    timeout: u64,
+    /// After so many failures a message is dead
+    #[arg(long, value_name = "COUNT", default_value_t = RetryPolicy::default().max_attempts, value_parser = clap::value_parser!(i32).range(1..))]
+    max_attempts: i32,
+}
+
+pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) -> Result<()> {
+    let sink = Arc::new(Webhook::new(&args.webhook, secret(args)?)?);
+    let relay = |worker: u16| {
+        let options = RelayOptions::default();
+        let options = RelayOptions {
+            worker: format!("{}:{worker}", options.worker),
+            timeout: Duration::from_secs(args.timeout),
+            lease: Duration::from_secs(args.timeout + 50),
+            retry: RetryPolicy { max_attempts: args.max_attempts, ..options.retry },
+            ..options
+        };
+        match name {
+            DatabaseName::Rfq => Relay::of_rfq(database.rfq(), sink.clone(), options),
+            _ => Relay::new(database, sink.clone(), options),
+        }
+    };
+    let relays: Vec<_> = (1..=args.workers).map(relay).collect();
+    let (progress, (stop, stopped)) = (Progress::new(), watch::channel(false));
+    progress.step(if args.once { "publishing what is due" } else { "publishing; Ctrl-C ends it" });
+    let mut work = std::pin::pin!(try_join_all(relays.iter().map(|relay| {
+        let mut stopped = stopped.clone();
+        async move {
+            if args.once {
+                return relay.drain(wait_for(&mut stopped)).await;
+            }
+            relay.run_until(wait_for(&mut stopped)).await
+        }
+    })));
+    let mut signals = Signals::new()?;
+    let mut told = Relayed::default();
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    let ended = loop {
+        tokio::select! {
+            ended = &mut work => break ended,
+            () = signals.next() => {
+                if stop.send_replace(true) {
+                    return Err(Error::configuration("interrupted; what was under way is claimed until its lease ends"));
+                }
+                // Said when the workers have heard it.
+                tokio::select! {
+                    biased;
+                    ended = &mut work => break ended,
+                    () = std::future::ready(()) => progress.step("ending: waiting for what is under way"),
+                }
+            }
+            _ = every.tick() => {
+                let now = sum(&relays);
+                if now != told {
+                    progress.quiet_step(&line(now));
+                    told = now;
+                }
+            }
+        }
+    };
+    progress.finish();
+    println!("{}.", line(sum(&relays)));
+    ended.map(|_| ())
+}
+
+/// Asked for before anything is published.
+fn secret(args: &Args) -> Result<WebhookSecret> {
+    let text = match &args.secret_file {
+        Some(file) => std::fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?,
+        None => std::env::var(&args.secret_env).map_err(|_| {
+            Error::configuration(format!(
+                "{} is not set: the secret comes from it, or from --secret-file",
+                args.secret_env
+            ))
+        })?,
+    };
+    SecretString::from(text).expose_secret().trim().parse()
+}
+
+async fn wait_for(stopped: &mut watch::Receiver<bool>) {
+    // An error would mean that the sender is gone, and with it this future.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn sum<S: crate::outbox::Sink>(relays: &[Relay<S>]) -> Relayed {
+    relays.iter().map(Relay::relayed).fold(Relayed::default(), |sum, one| Relayed {
+        published: sum.published + one.published,
+        retried: sum.retried + one.retried,
+        dead: sum.dead + one.dead,
+        lost: sum.lost + one.lost,
+    })
+}
+
+fn line(relayed: Relayed) -> String {
+    let Relayed { published, retried, dead, lost } = relayed;
+    format!("{published} published, {retried} failures to try again, {dead} given up, {lost} settled too late")
+}
+
+/// Ctrl-C, and what stops a container.
+struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).map_err(Error::io("listening for signals"));
+        Ok(Self(listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => {}
+            _ = self.1.recv() => {}
+        }
+    }
+}

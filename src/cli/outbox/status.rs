@@ -1,0 +1,87 @@
+//! `bedplate outbox status`.
+
+use serde_json::json;
+
+use super::super::ui::table;
+use crate::database::{Database, DatabaseName};
+use crate::error::Result;
+use crate::outbox::{OutboxEvent, OutboxStatus};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  bedplate outbox status\n  bedplate outbox status --database rfq --json")]
+pub(super) struct Args {
+    /// So many dead letters are shown, the last ones
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    dead_letters: u16,
+    /// For programs
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) -> Result<()> {
+    let limit = args.dead_letters;
+    let (status, dead) = if name == DatabaseName::Rfq {
+        let read = async move |tx: crate::RfqSystemTx| {
+            Ok((tx.outbox_queue().status().await?, tx.outbox_queue().list_dead(limit).await?))
+        };
+        database.rfq().system_tx("outbox.status", read).await?
+    } else {
+        let read = async move |tx: crate::SystemTx| {
+            Ok((tx.outbox_queue().status().await?, tx.outbox_queue().list_dead(limit).await?))
+        };
+        database.system_tx("outbox.status", read).await?
+    };
+    if args.json {
+        println!("{}", to_json(&status, &dead));
+    } else {
+        print(&status, &dead);
+    }
+    Ok(())
+}
+
+fn to_json(status: &[OutboxStatus], dead: &[OutboxEvent]) -> serde_json::Value {
+    let (all, by_type): (Vec<_>, Vec<_>) = status.iter().partition(|one| one.event_type.is_none());
+    json!({"all": all.first(), "by_event_type": by_type, "dead_letters": dead})
+}
+
+fn print(status: &[OutboxStatus], dead: &[OutboxEvent]) {
+    let headings = ["messages", "pending", "due", "oldest due", "retrying", "leased", "dead", "published, last hour"];
+    let rows = status.iter().map(|one| {
+        vec![
+            one.event_type.clone().unwrap_or_else(|| "all".to_owned()),
+            one.pending.to_string(),
+            one.due.to_string(),
+            one.oldest_due_seconds.map(age).unwrap_or_default(),
+            one.retrying.to_string(),
+            one.leased.to_string(),
+            one.dead.to_string(),
+            one.published_last_hour.to_string(),
+        ]
+    });
+    println!("{}", table(&headings, rows, &[1, 2, 3, 4, 5, 6, 7]));
+    if dead.is_empty() {
+        return;
+    }
+    println!("\nDead letters, the last first; `bedplate outbox replay` brings them back:");
+    let rows = dead.iter().map(|message| {
+        vec![
+            message.dead_at.map(|at| at.format("%Y-%m-%d %H:%M:%S").to_string()).unwrap_or_default(),
+            message.event_type.clone(),
+            format!("{} {}", message.entity_type, message.entity_id),
+            message.event_id.to_string(),
+            message.retry_count.to_string(),
+            message.last_error.as_deref().unwrap_or_default().chars().take(120).collect(),
+        ]
+    });
+    println!("{}", table(&["died (UTC)", "type", "entity", "event id", "failures", "last error"], rows, &[4]));
+}
+
+fn age(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 1.0 => format!("{:.0} ms", seconds * 1000.0),
+        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 7200.0 => format!("{:.0} min", seconds / 60.0),
+        seconds if seconds < 172_800.0 => format!("{:.0} h", seconds / 3600.0),
+        seconds => format!("{:.0} d", seconds / 86_400.0),
+    }
+}

@@ -1,0 +1,164 @@
+//! A sink that posts messages to a URL, signed as <https://www.standardwebhooks.com> has it.
+//!
+//! Always holds: the secret is in no log, error or `Debug`; no redirect is followed, for it would take the signed
+//! message somewhere else; what the receiver answers beyond its status is not read.
+//!
+//! | answer | what follows |
+//! |---|---|
+//! | 2xx | published |
+//! | 408, 425, 429, 5xx, 3xx, no answer, no connection | another attempt, not before `Retry-After` |
+//! | any other 4xx, so also 410 | dead at once |
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, StatusCode, Url, redirect};
+use serde_json::json;
+
+use super::message::OutboxEvent;
+use super::sink::{Sink, SinkError};
+use super::webhook_signature::{ID, SIGNATURE, TIMESTAMP, WebhookSecret};
+use crate::error::{Error, Result};
+
+/// Posts messages to a URL.
+#[derive(Debug)]
+pub struct Webhook {
+    url: Url,
+    secret: WebhookSecret,
+    client: Client,
+}
+
+impl Webhook {
+    /// To this URL, `http` or `https`, signed with this secret.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a URL that is none, has another scheme, or holds a password; for `https` without
+    /// the system's certificates.
+    pub fn new(url: &str, secret: WebhookSecret) -> Result<Self> {
+        let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or_else(|| Error::configuration("the webhook's URL is none of http or https"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Error::configuration("the webhook's URL holds a login: receivers check the signature instead"));
+        }
+        // Another provider that the program has chosen stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .user_agent(concat!("bedplate/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5));
+        // A container without certificates posts to http all the same.
+        let client = if url.scheme() == "http" { client.tls_certs_only([]) } else { client };
+        let client = client.build().map_err(|error| Error::configuration(format!("the webhook: {error}")))?;
+        Ok(Self { url, secret, client })
+    }
+}
+
+/// What is posted.
+fn body(message: &OutboxEvent) -> Vec<u8> {
+    json!({
+        "type": message.event_type,
+        "timestamp": message.created_at,
+        "data": message.payload,
+        "tenant_id": message.tenant_id,
+        "entity_type": message.entity_type,
+        "entity_id": message.entity_id,
+        "sequence": message.sequence,
+        "correlation_id": message.correlation_id,
+    })
+    .to_string()
+    .into_bytes()
+}
+
+impl Sink for Webhook {
+    async fn publish(&self, message: &OutboxEvent) -> Result<(), SinkError> {
+        let (id, timestamp, body) = (message.event_id.to_string(), Utc::now().timestamp(), body(message));
+        let signature = self.secret.sign(&id, timestamp, &body);
+        let post = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header(ID, id)
+            .header(TIMESTAMP, timestamp)
+            .header(SIGNATURE, signature)
+            .body(body);
+        match post.send().await {
+            Ok(answer) => judge(answer.status(), answer.headers(), Utc::now()),
+            Err(error) => Err(SinkError::retry(format!("no answer: {}", causes(&error.without_url())))),
+        }
+    }
+}
+
+fn judge(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Result<(), SinkError> {
+    let message = format!("the receiver answered {}", status.as_u16());
+    match status.as_u16() {
+        200..=299 => Ok(()),
+        300..=399 => Err(SinkError::retry(format!("{message}: redirects are not followed"))),
+        408 | 425 | 429 | 500..=599 => Err(SinkError::Retry { message, after: retry_after(headers, now) }),
+        _ => Err(SinkError::hopeless(message)),
+    }
+}
+
+/// Seconds, or a time.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = DateTime::parse_from_rfc2822(value).ok()?;
+    (at.to_utc() - now).to_std().ok()
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(204, "", "published")]
+    #[case(301, "", "retry")]
+    #[case(400, "", "dead")]
+    #[case(408, "", "retry")]
+    #[case(410, "", "dead")]
+    #[case(425, "", "retry")]
+    #[case(429, "7", "retry after 7s")]
+    #[case(429, "Sun, 06 Nov 1994 08:49:37 GMT", "retry after 37s")]
+    #[case(429, "Sun, 06 Nov 1994 08:48:00 GMT", "retry")]
+    #[case(429, "soon", "retry")]
+    #[case(503, "120", "retry after 120s")]
+    #[case(599, "", "retry")]
+    fn what_an_answer_means(#[case] status: u16, #[case] retry_after: &str, #[case] expected: &str) {
+        let mut headers = HeaderMap::new();
+        if !retry_after.is_empty() {
+            headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
+        }
+        let now = "1994-11-06T08:49:00Z".parse().unwrap();
+        let found = match judge(StatusCode::from_u16(status).unwrap(), &headers, now) {
+            Ok(()) => "published".to_owned(),
+            Err(SinkError::Hopeless { .. }) => "dead".to_owned(),
+            Err(SinkError::Retry { after: None, .. }) => "retry".to_owned(),
+            Err(SinkError::Retry { after: Some(after), .. }) => format!("retry after {after:?}"),
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[rstest]
+    #[case("ftp://example.org", "the webhook's URL is none of http or https")]
+    #[case("nonsense", "the webhook's URL is none of http or https")]
+    #[case("https://me:hush@example.org", "the webhook's URL holds a login: receivers check the signature instead")]
+    fn bad_urls_are_refused(#[case] url: &str, #[case] expected: &str) {
+        let secret = "a secret of at least twenty-four bytes".parse().unwrap();
+        assert_eq!(Webhook::new(url, secret).unwrap_err().to_string(), expected);
+    }
+}
