@@ -180,6 +180,8 @@ DECLARE
     held constant text := coalesce(current_setting('bedplate.last_event_name', true), '');
     items constant jsonb := condition -> 'fail_if_events_match';
     token constant text[] := string_to_array(condition ->> 'after', '.');
+    tags text[];
+    types text[];
     shared text[];
     exclusive text[] := '{}';
     names text[];
@@ -192,22 +194,25 @@ BEGIN
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'A snapshot that is older than the locks does not see what it has to.';
     END IF;
-    IF (CASE jsonb_typeof(events) WHEN 'array' THEN jsonb_array_length(events) BETWEEN 1 AND 1000 END)
-        AND NOT jsonb_path_exists(events, 'strict $[*] ? (@.type() != "object")')
-        AND NOT jsonb_path_exists(events, '$[*] ? (@.metadata.type() != "object" && @.metadata.type() != "null")')
+    IF (CASE jsonb_typeof(events) WHEN 'array' THEN
+            jsonb_array_length(events) BETWEEN 1 AND 1000
+            AND NOT jsonb_path_exists(events, 'strict $[*] ? (@.type() != "object")')
+            AND NOT jsonb_path_exists(events, '$[*] ? (@.metadata.type() != "object" && @.metadata.type() != "null")') END)
     THEN
-        SELECT array_agg(DISTINCT n.name) INTO shared
-          FROM jsonb_to_recordset(append_any_events.events) AS e (event_type text, tags text[]),
-               LATERAL unnest(e.tags || (E'\x01' || e.event_type)) AS n (name);
+        SELECT coalesce(array_agg(DISTINCT t.tag) FILTER (WHERE t.ordinality IS NOT NULL), '{}'), array_agg(DISTINCT e.event_type)
+          INTO tags, types
+          FROM jsonb_to_recordset(append_any_events.events) AS e (event_type text, tags text[])
+          LEFT JOIN LATERAL unnest(e.tags) WITH ORDINALITY AS t (tag) ON true;
     END IF;
-    -- Joined by what neither a tag nor a type may hold.
-    IF (array_position(shared, NULL) IS NULL AND strpos(array_to_string(shared, ''), E'\x1f') = 0
-        AND array_to_string(shared, E'\x1f')
-            ~ '^((\x01[^\x01-\x1f]*[^\s\x01-\x1f][^\x01-\x1f]*|[^:\x01-\x1f]+:[^\x01-\x1f]+)(\x1f|$))+$') IS NOT TRUE
+    -- Joined by what neither a tag nor a type may hold; what holds it is found where nothing joins.
+    IF (array_position(tags || types, NULL) IS NULL AND array_to_string(tags || types, '') !~ '[\x01-\x1f]'
+        AND array_to_string(tags, E'\x1f') ~ '^([^:\x1f]+:[^\x1f]+(\x1f|$))*$'
+        AND array_to_string(types, E'\x1f') ~ '^([^\x1f]*[^\s\x1f][^\x1f]*(\x1f|$))+$') IS NOT TRUE
     THEN
         RAISE EXCEPTION 'append_events() takes an array of 1 to 1000 objects with an event_type, metadata that are an object, and tags of the form key:value; no control characters'
             USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'events', CONSTRAINT = 'events_events_check';
     END IF;
+    shared := tags || ARRAY(SELECT E'\x01' || t FROM unnest(types) AS t);
 
     IF condition IS NOT NULL THEN
         IF (CASE jsonb_typeof(items) WHEN 'array' THEN jsonb_array_length(items) BETWEEN 1 AND 100 END) THEN
@@ -267,7 +272,7 @@ BEGIN
            FROM unnest(names) AS n (name) WHERE n.name > held COLLATE "C";
     END IF;
     PERFORM pg_advisory_xact_lock_shared(
-                (1207959552 | (seed & 4095) << 12 | coalesce(pg_sequence_last_value('public.events_position_seq'), 0) >> 31)::int,
+                (1207959552 | ((seed & 4095) << 12) | (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) >> 31))::int,
                 (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) & 2147483647)::int),
             set_config('bedplate.last_event_name', greatest(names[cardinality(names)], held) COLLATE "C", true);
 
@@ -357,7 +362,7 @@ BEGIN
             AND (CASE name WHEN names[5] THEN pg_advisory_xact_lock(hashtextextended(names[5], seed))
                            ELSE pg_advisory_xact_lock_shared(hashtextextended(names[5], seed)) END) IS NULL
         -- The announcement, and what a later append of this transaction has to know.
-        OR pg_advisory_xact_lock_shared((1207959552 | (seed & 4095) << 12 | coalesce(pg_sequence_last_value('public.events_position_seq'), 0) >> 31)::int,
+        OR pg_advisory_xact_lock_shared((1207959552 | ((seed & 4095) << 12) | (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) >> 31))::int,
                                     (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) & 2147483647)::int) IS NULL
         OR set_config('bedplate.last_event_name', names[cardinality(names)], true) IS NULL
     THEN
