@@ -71,16 +71,17 @@ impl EventRepository<'_> {
         Ok(cached(query).load(&mut self.tx.connection()).await?)
     }
 
-    /// All events that match, with the token for the condition under which to append what is decided. One round
-    /// trip.
+    /// All events that match, with the token for the condition under which to append what is decided. Two round
+    /// trips.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a bad query.
     pub async fn read_to_decide(&self, query: &EventQuery) -> Result<Seen> {
         query.check()?;
-        // Sent together, run one after the other: the token is older than what is read, so nothing is between them
-        // that it covers and the events do not show.
-        let (token, events) = tokio::try_join!(self.token(), self.load(query, Range::after(0)))?;
+        // Not sent together: a statement that the connection has prepared overtakes one that it has not, and events
+        // that were committed between the two would be covered by the token and not be read.
+        let token = self.token().await?;
+        let events = self.load(query, Range::after(0)).await?;
         Ok(Seen { events, token })
     }
 

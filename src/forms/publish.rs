@@ -73,7 +73,7 @@ impl FormDefinitionRepository<'_> {
             sql_query("SELECT create_form_validator($1, $2)").bind::<SqlUuid, _>(id).bind::<Array<Text>, _>(bodies);
         let archived = archived.map(|(before, version)| FormEvent::archived(before, &draft.name, version));
         let events = archived.transpose()?.into_iter().chain([FormEvent::published(&published)?]);
-        // Sent together, run one after the other.
+        // Sent together: where one fails, the other is undone.
         let (mut connection, recorded) = (self.tx.connection(), self.tx.events());
         let create = async { Ok(cached(create).execute(&mut connection).await?) };
         tokio::try_join!(create, recorded.record(events))?;

@@ -222,10 +222,10 @@ impl EvaluationRepository<'_> {
             .filter(agent_results::tenant_id.eq(self.tx.tenant_id()))
             .filter(agent_results::evaluation_id.eq(lease.evaluation_id))
             .select(AgentResult::as_select());
-        // Sent together, run one after the other: the results are read under the evaluation's lock.
-        let (mut first, mut second) = (self.tx.connection(), self.tx.connection());
-        let (held, results) =
-            tokio::try_join!(held.load::<EvaluationId>(&mut first), results.load::<AgentResult>(&mut second),)?;
+        // One after the other, the results under the evaluation's lock. Sent together, the one that the connection has
+        // prepared would overtake the other.
+        let held: Vec<EvaluationId> = held.load(&mut self.tx.connection()).await?;
+        let results: Vec<AgentResult> = results.load(&mut self.tx.connection()).await?;
         if held.is_empty() {
             return Err(lost(lease));
         }

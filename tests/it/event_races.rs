@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bedplate::events::{AppendCondition, AppendConflict, EventToken, ReadFrom, Seen};
 use bedplate::models::TenantStatus;
-use bedplate::{Error, Result, TenantTx};
+use bedplate::{Database, Error, Result, TenantTx};
 use diesel_async::SimpleAsyncConnection as _;
 use rstest::rstest;
 use tokio::sync::Notify;
 
 use crate::event_conditions::{append_b, append_sql, condition, conflicting_item, event, query, under_way};
+use crate::support::database::config;
 use crate::support::{Home, TestDatabase, as_app, connection, db, execute, home, number, texts, waits_for_lock};
 
 async fn read_to_decide(db: &TestDatabase, home: &Home, words: &str) -> Seen {
@@ -72,6 +73,40 @@ async fn what_was_under_way_was_not_seen(#[future(awt)] db: TestDatabase, #[case
     assert_eq!(conflicting_item(append(seen.token).await), Some(0)); // 4
     let seen = read_to_decide(&db, &home, words).await;
     append(seen.token).await.unwrap();
+}
+
+/// The token is older than what is read, whichever of the two statements the connection has prepared.
+/// 1. The only connection has run the query, and made no token yet.
+/// 2. L locks the tags, and appends.
+/// 3. C reads to decide, and waits for L.
+/// 4. L commits: C reads its event, and the token is from before.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_older_than_what_is_read(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let mut single = config(&db.url);
+    single.pool.max_size = 1;
+    let one = Database::connect(single).await.unwrap();
+    let query = query("x");
+    let read = async |tx: TenantTx| tx.events().read(&query, ReadFrom::Start, 10).await;
+    one.tenant_tx("read", &home.context, read).await.unwrap(); // 1
+    let mut lock = connection(&db.url).await;
+    let lock_tags =
+        "BEGIN; GRANT TRUNCATE ON event_tags TO CURRENT_USER; LOCK TABLE event_tags IN ACCESS EXCLUSIVE MODE";
+    execute(&mut lock, lock_tags).await;
+    let role = format!("SET LOCAL ROLE bedplate_app; SET LOCAL app.tenant_id = '{}'", home.tenant);
+    execute(&mut lock, &format!("{role}; {}", append_sql(&[event("T x")], None))).await; // 2
+    let (seen, ()) = tokio::join!(
+        one.tenant_tx("c", &home.context, async |tx| tx.events().read_to_decide(&query).await), // 3
+        async {
+            waits_for_lock(&db, "c").await;
+            execute(&mut lock, "COMMIT").await; // 4
+        }
+    );
+    let seen = seen.unwrap();
+    assert_eq!(seen.events.len(), 1);
+    let refused = db.append_events(&home.context, &[event("T y")], Some(&since("x", seen.token))).await;
+    assert_eq!(conflicting_item(refused), Some(0));
 }
 
 /// A transaction sees what it appended itself, up to the token.

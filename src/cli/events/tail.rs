@@ -70,8 +70,9 @@ async fn follow(args: &Args, db: &Database, context: &TenantContext, wakeups: &W
 async fn next(db: &Database, context: &TenantContext, query: &EventQuery, after: i64) -> Result<(Vec<Event>, i64)> {
     db.tenant_tx("cli.tail", context, async |tx| {
         let events = tx.events();
-        // Sent together, run one after the other: the head is older than what is read.
-        let (head, mut read) = tokio::try_join!(events.head(), events.read(query, ReadFrom::After(after), BATCH))?;
+        // One after the other: what is read is younger than the head.
+        let head = events.head().await?;
+        let mut read = events.read(query, ReadFrom::After(after), BATCH).await?;
         let full = read.len() == BATCH as usize;
         read.retain(|event| event.position <= head);
         let last = read.last().map(|event| event.position);
