@@ -42,9 +42,7 @@ const UNREADABLE: &str = "value cannot be read";
 #[case::tag_without_key(r#"{"event_type": "A", "event_data": 1, "tags": [":1"]}"#, EVENTS)]
 #[case::tag_without_value(r#"{"event_type": "A", "event_data": 1, "tags": ["a:"]}"#, EVENTS)]
 #[case::control_in_tag(r#"{"event_type": "A", "event_data": 1, "tags": ["a:\u0001b"]}"#, EVENTS)]
-#[ignore = "append_events() takes it: a tag with the character that joins tags"]
 #[case::two_tags_in_one(r#"{"event_type": "A", "event_data": 1, "tags": ["a:1\u001fb:2"]}"#, EVENTS)]
-#[ignore = "append_events() takes it: a tag with the character that joins tags"]
 #[case::type_as_tag(r#"{"event_type": "A", "event_data": 1, "tags": ["\u0001a:b"]}"#, EVENTS)]
 #[case::nul_in_data(
     r#"{"event_type": "A", "event_data": "\u0000"}"#,
@@ -116,7 +114,6 @@ async fn a_bad_call_is_refused(#[future(awt)] db: TestDatabase, #[case] argument
 #[case::word("x", UNREADABLE)]
 #[case::one_part("$", AFTER)]
 #[case::four_parts("$.1.1.0", AFTER)]
-#[ignore = "append_events() takes it, and does not look at what is after the fifth part"]
 #[case::six_parts("$.1.1.0.1:1:.1", AFTER)]
 #[case::no_numbers("$.a.b.c.d", UNREADABLE)]
 #[case::no_snapshot("$.1.1.0.x", UNREADABLE)]

@@ -193,15 +193,15 @@ BEGIN
                   HINT = 'A snapshot that is older than the locks does not see what it has to.';
     END IF;
     IF (CASE jsonb_typeof(events) WHEN 'array' THEN jsonb_array_length(events) BETWEEN 1 AND 1000 END)
-        AND NOT jsonb_path_exists(events, '$[*] ? (@.type() != "object")')
-        AND NOT jsonb_path_exists(events, '$[*].metadata ? (@.type() != "object" && @.type() != "null")')
+        AND NOT jsonb_path_exists(events, 'strict $[*] ? (@.type() != "object")')
+        AND NOT jsonb_path_exists(events, '$[*] ? (@.metadata.type() != "object" && @.metadata.type() != "null")')
     THEN
         SELECT array_agg(DISTINCT n.name) INTO shared
           FROM jsonb_to_recordset(append_any_events.events) AS e (event_type text, tags text[]),
                LATERAL unnest(e.tags || (E'\x01' || e.event_type)) AS n (name);
     END IF;
     -- Joined by what neither a tag nor a type may hold.
-    IF (array_position(shared, NULL) IS NULL
+    IF (array_position(shared, NULL) IS NULL AND strpos(array_to_string(shared, ''), E'\x1f') = 0
         AND array_to_string(shared, E'\x1f')
             ~ '^((\x01[^\x01-\x1f]*[^\s\x01-\x1f][^\x01-\x1f]*|[^:\x01-\x1f]+:[^\x01-\x1f]+)(\x1f|$))+$') IS NOT TRUE
     THEN
@@ -220,7 +220,8 @@ BEGIN
             RAISE EXCEPTION 'a condition is an object with an array fail_if_events_match of 1 to 100 items, and no tag of them is empty'
                 USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'condition', CONSTRAINT = 'events_condition_check';
         ELSIF token IS NOT NULL
-            AND num_nulls(token[1]::bigint, token[2]::bigint, token[3]::bigint, token[4]::xid8, token[5]::pg_snapshot) > 0
+            AND (num_nulls(token[1]::bigint, token[2]::bigint, token[3]::bigint, token[4]::xid8, token[5]::pg_snapshot) > 0
+                 OR cardinality(token) > 5)
         THEN
             RAISE EXCEPTION 'after is no token of event_token()'
                 USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'after', CONSTRAINT = 'events_after_check';
@@ -323,13 +324,14 @@ DECLARE
     names text[];
     position bigint;
 BEGIN
-    IF (tenant IS NOT NULL
+    IF (tenant IS NOT NULL AND coalesce(strpos(array_to_string(new.tags, ''), E'\x1f'), 0) = 0
         AND array_to_string(new.tags || (E'\x01' || new.event_type), E'\x1f', E'\x1f')
             ~ '^([^:\x01-\x1f]+:[^\x01-\x1f]+\x1f){0,3}\x01[^\x01-\x1f]*[^\s\x01-\x1f][^\x01-\x1f]*$'
         AND (CASE WHEN condition IS NULL THEN true
                   ELSE name <> '' AND (condition #> '{fail_if_events_match,1}') IS NULL
-                       AND coalesce(split_part(condition ->> 'after', '.', 1)
-                                    = (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text, true) END)
+                       AND coalesce(condition ->> 'after' ~ '^\d{1,18}(\.\d{1,18}){3}\.\d{1,18}:\d{1,18}:[\d,]*$'
+                                    AND split_part(condition ->> 'after', '.', 1)
+                                        = (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text, true) END)
         AND stream IS NULL AND jsonb_typeof(coalesce(new.metadata, '{}')) = 'object'
         AND coalesce(current_setting('bedplate.last_event_name', true), '') = ''
         AND current_setting('transaction_isolation') = 'read committed') IS NOT TRUE
@@ -337,17 +339,23 @@ BEGIN
         RETURN public.append_any_events(events, condition, stream);
     END IF;
     names := tsvector_to_array(array_to_tsvector(new.tags || ARRAY[E'\x01' || new.event_type, coalesce(name, E'\x01' || new.event_type)]));
+    -- A strict function of NULL is NULL: the chain would end there, before the announcement.
     IF pg_advisory_xact_lock_shared(seed) IS NULL
-        OR (CASE name WHEN names[1] THEN pg_advisory_xact_lock(hashtextextended(names[1], seed))
-                      ELSE pg_advisory_xact_lock_shared(hashtextextended(names[1], seed)) END) IS NULL
-        OR (CASE name WHEN names[2] THEN pg_advisory_xact_lock(hashtextextended(names[2], seed))
-                      ELSE pg_advisory_xact_lock_shared(hashtextextended(names[2], seed)) END) IS NULL
-        OR (CASE name WHEN names[3] THEN pg_advisory_xact_lock(hashtextextended(names[3], seed))
-                      ELSE pg_advisory_xact_lock_shared(hashtextextended(names[3], seed)) END) IS NULL
-        OR (CASE name WHEN names[4] THEN pg_advisory_xact_lock(hashtextextended(names[4], seed))
-                      ELSE pg_advisory_xact_lock_shared(hashtextextended(names[4], seed)) END) IS NULL
-        OR (CASE name WHEN names[5] THEN pg_advisory_xact_lock(hashtextextended(names[5], seed))
-                      ELSE pg_advisory_xact_lock_shared(hashtextextended(names[5], seed)) END) IS NULL
+        OR names[1] IS NOT NULL
+            AND (CASE name WHEN names[1] THEN pg_advisory_xact_lock(hashtextextended(names[1], seed))
+                           ELSE pg_advisory_xact_lock_shared(hashtextextended(names[1], seed)) END) IS NULL
+        OR names[2] IS NOT NULL
+            AND (CASE name WHEN names[2] THEN pg_advisory_xact_lock(hashtextextended(names[2], seed))
+                           ELSE pg_advisory_xact_lock_shared(hashtextextended(names[2], seed)) END) IS NULL
+        OR names[3] IS NOT NULL
+            AND (CASE name WHEN names[3] THEN pg_advisory_xact_lock(hashtextextended(names[3], seed))
+                           ELSE pg_advisory_xact_lock_shared(hashtextextended(names[3], seed)) END) IS NULL
+        OR names[4] IS NOT NULL
+            AND (CASE name WHEN names[4] THEN pg_advisory_xact_lock(hashtextextended(names[4], seed))
+                           ELSE pg_advisory_xact_lock_shared(hashtextextended(names[4], seed)) END) IS NULL
+        OR names[5] IS NOT NULL
+            AND (CASE name WHEN names[5] THEN pg_advisory_xact_lock(hashtextextended(names[5], seed))
+                           ELSE pg_advisory_xact_lock_shared(hashtextextended(names[5], seed)) END) IS NULL
         -- The announcement, and what a later append of this transaction has to know.
         OR pg_advisory_xact_lock_shared((1207959552 | (seed & 4095) << 12 | coalesce(pg_sequence_last_value('public.events_position_seq'), 0) >> 31)::int,
                                     (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) & 2147483647)::int) IS NULL
