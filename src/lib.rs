@@ -17,6 +17,7 @@ pub mod rfq;
 /// The tables, as `diesel print-schema` writes them.
 #[rustfmt::skip]
 #[expect(clippy::doc_markdown, missing_docs, reason = "generated from the database's comments")]
+#[allow(clippy::wildcard_imports, reason = "generated, and in tests no finding")]
 pub mod schema;
 pub mod sql;
 pub mod tenancy;

@@ -6,7 +6,7 @@
 //!
 //! - *bare*: a connection that has taken role and tenant, one prepared statement, autocommit; beside a prepared
 //!   INSERT of the same event into a table with one index, sent by the same code.
-//! - *tenant_tx*: through the boundary, `tx.events().append` beside the same INSERT.
+//! - `tenant_tx`: through the boundary, `tx.events().append` beside the same INSERT.
 
 mod append;
 mod batch;
@@ -86,7 +86,8 @@ fn io(source: std::io::Error) -> Error {
     Error::Io { doing: "the benchmark".into(), source }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn sent(error: tokio_postgres::Error) -> Error {
-    let said = error.as_db_error().map(ToString::to_string).unwrap_or_else(|| error.to_string());
+    let said = error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
     Error::Unavailable { message: said }
 }

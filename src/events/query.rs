@@ -179,14 +179,15 @@ impl<'q> Builder<'q> {
     }
 
     fn conditions(&mut self, item: &'q QueryItem, share: Option<&Share<'q>>) -> String {
-        let mut sql = String::new();
+        let mut conditions = Vec::with_capacity(3);
         if !item.tags.is_empty() {
-            sql += &format!(" AND e.tags @> {}", self.bind(Bind::Texts(&item.tags)));
+            conditions.push(format!(" AND e.tags @> {}", self.bind(Bind::Texts(&item.tags))));
         }
         if !item.types.is_empty() {
-            sql += &format!(" AND e.event_type = ANY ({})", self.bind(Bind::Texts(&item.types)));
+            conditions.push(format!(" AND e.event_type = ANY ({})", self.bind(Bind::Texts(&item.types))));
         }
-        sql + &self.share(share)
+        conditions.push(self.share(share));
+        conditions.concat()
     }
 
     fn share(&mut self, share: Option<&Share<'q>>) -> String {
@@ -278,7 +279,7 @@ fn order(range: Range) -> (&'static str, &'static str) {
     (if range.backwards { "DESC" } else { "ASC" }, "e.position > $2 AND e.position <= $3")
 }
 
-fn finish<'q>(builder: Builder<'q>, tenant: TenantId, range: Range) -> Boxed<'q> {
+fn finish(builder: Builder<'_>, tenant: TenantId, range: Range) -> Boxed<'_> {
     let query = sql_query(builder.sql)
         .into_boxed::<Pg>()
         .bind::<SqlUuid, _>(tenant)

@@ -161,11 +161,11 @@ impl<S: SubscriptionScope> Subscriber<S> {
     /// # Errors
     /// As for [`Subscriber::turn`].
     pub async fn catch_up<H: EventHandler<S>>(&self, handler: &H) -> Result<u64> {
-        let mut handled = 0;
+        let mut done = 0;
         while let Turn::Handled(events) = self.turn(handler).await? {
-            handled += events as u64;
+            done += events as u64;
         }
-        Ok(handled)
+        Ok(done)
     }
 
     /// Catches up and goes on with every event that is committed, until `shutdown`: a turn that has begun is ended.

@@ -69,7 +69,7 @@ async fn no_seat_is_given_twice(#[future(awt)] db: TestDatabase) {
     let students: Vec<_> = (0..12).map(enroll).collect();
     let all = students.iter().map(|student| db.decide("enroll", &home.context, student));
     let outcomes = futures_util::future::join_all(all).await;
-    let (seated, told): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|outcome| outcome.is_ok());
+    let (seated, told): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(std::result::Result::is_ok);
     assert_eq!((seated.len(), told.len()), (3, 9));
     assert!(told.iter().all(|outcome| matches!(outcome, Err(Error::Invalid { .. }))), "{told:?}");
     assert!(attempts.load(Ordering::SeqCst) > 12, "nobody came in between");

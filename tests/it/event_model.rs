@@ -43,7 +43,7 @@ fn random_query(random: &mut StdRng) -> EventQuery {
         let types = random.random_range(0..3);
         let item = (0..types)
             .fold(QueryItem::default(), |item, _| item.event_type(["A", "B", "C"][random.random_range(0..3)]));
-        random_tags(random, 2).into_iter().fold(item, |item, tag| item.with_tag(tag))
+        random_tags(random, 2).into_iter().fold(item, QueryItem::with_tag)
     };
     let query = EventQuery::from(item(random));
     (0..random.random_range(0..3)).fold(query, |query, _| query.or(item(random)))

@@ -56,7 +56,7 @@ impl<S: SubscriptionScope> EventHandler<S> for Writer {
             (&mut tx.connection()).batch_execute(&sql).await?;
         }
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.fails_every > 0 && call % self.fails_every == 0 {
+        if self.fails_every > 0 && call.is_multiple_of(self.fails_every) {
             return Err(Error::Contention { message: "a handler that fails".into() });
         }
         Ok(())

@@ -205,7 +205,8 @@ BEGIN
           LEFT JOIN LATERAL unnest(e.tags) WITH ORDINALITY AS t (tag) ON true;
     END IF;
     -- Joined by what neither a tag nor a type may hold; what holds it is found where nothing joins.
-    IF (array_position(tags || types, NULL) IS NULL AND array_to_string(tags || types, '') !~ '[\x01-\x1f]'
+    IF (array_position(tags || types, NULL) IS NULL AND array_position(tags, '') IS NULL
+        AND array_to_string(tags || types, '') !~ '[\x01-\x1f]'
         AND array_to_string(tags, E'\x1f') ~ '^([^:\x1f]+:[^\x1f]+(\x1f|$))*$'
         AND array_to_string(types, E'\x1f') ~ '^([^\x1f]*[^\s\x1f][^\x1f]*(\x1f|$))+$') IS NOT TRUE
     THEN
