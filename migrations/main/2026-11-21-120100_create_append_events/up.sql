@@ -342,6 +342,7 @@ BEGIN
         AND coalesce(current_setting('bedplate.last_event_name', true), '') = ''
         AND current_setting('transaction_isolation') = 'read committed') IS NOT TRUE
     THEN
+        PERFORM public.require_tenant();
         RETURN public.append_any_events(events, condition, stream);
     END IF;
     names := tsvector_to_array(array_to_tsvector(new.tags || ARRAY[E'\x01' || new.event_type, coalesce(name, E'\x01' || new.event_type)]));
