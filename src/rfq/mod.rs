@@ -19,7 +19,6 @@ pub mod request;
 /// The tables, as `diesel print-schema` writes them.
 #[rustfmt::skip]
 #[expect(clippy::doc_markdown, reason = "generated from the database's comments")]
-#[rustfmt::skip]
 pub mod schema;
 
 pub use quote::{NewRfqQuote, RfqQuote, RfqQuoteId, RfqQuoteRepository, RfqQuoteStatus};
