@@ -165,7 +165,7 @@ async fn every_tenant_gets_its_share(#[future(awt)] db: TestDatabase) {
     assert_eq!(others, [100, 101, 102, 103, 104]);
 }
 
-/// Four relays, a sink that fails at random or panics, workers that die in the middle, and writers at work: each
+/// Four relays, a sink that fails at random, workers that die in the middle, and writers at work: each
 /// message is taken, and none is handed over before the one before it was taken. Each entity has one writer, and its
 /// messages are numbered from 1.
 #[rstest]
