@@ -1,7 +1,8 @@
 //! Events: what happened, in order. A store with Dynamic Consistency Boundaries (<https://dcb.events>), streams of
 //! aggregates on the same table, and subscriptions that skip nothing.
 //!
-//! Everything goes through one SQL function, `append_events()`, for clients of every language; nobody may INSERT.
+//! Everything goes through one SQL function, `append_events()`, for clients of every language; INSERT is granted to
+//! nobody else.
 //! `docs/events.md` shows how to use it; here is why it is right. Each claim names its test.
 //!
 //! # A condition that held when it was checked holds when its events get their positions
