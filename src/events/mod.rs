@@ -31,7 +31,7 @@
 //! t3  A commits
 //! t4  C appends under "nothing after 8": 7 is not after 8, and it was not seen
 //! ```
-//! C's token holds the snapshot of t2 instead, in which A had not committed, and C is refused (the test
+//! C's token holds a snapshot from just before t2 instead, in which A had not committed, and C is refused (the test
 //! `event_races::a_lower_position_that_commits_later_is_not_overlooked`). Below the token's head every append has ended, so the look at t4
 //! does not go further back. The token holds for one life of the server: transaction ids of another one, after a dump
 //! and restore or a failover, say nothing.
