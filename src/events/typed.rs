@@ -15,12 +15,12 @@
 //!     StudentEnrolled { student: String },
 //! }
 //!
+//! # fn main() -> bedplate::Result<()> {
 //! // Version 1 called it `seats`.
 //! let upcasters = Upcasters::new().from_version("CourseDefined", 1, |mut data| {
 //!     data["capacity"] = data["seats"].take();
 //!     data
 //! });
-//! # fn main() -> bedplate::Result<()> {
 //! let event = NewEvent::of(&CourseEvent::CourseDefined { capacity: 30 })?.tag("course", 7).schema_version(2);
 //! let old = upcasters.upcast("CourseDefined", 1, json!({"seats": 20}));
 //! assert_eq!(old["capacity"], 20);
