@@ -10,10 +10,13 @@ use serde_json::json;
 use tokio_postgres::Client;
 
 use super::server::{Bench, COURSES};
-use super::{CLIENTS, ROUNDS, medians, rate, sent};
+use super::{CLIENTS, ROUNDS, line, rate, sent};
 
 const INSERT: &str =
     "INSERT INTO plain (id, event_type, event_data, tags) VALUES ($1::text::uuid, $2, $3::text::jsonb, $4)";
+const ROWS: &str = "WITH e AS (INSERT INTO events (tenant_id, id, event_type, event_data, tags) \
+        VALUES ($1::text::uuid, $2::text::uuid, $3, $4::text::jsonb, $5) RETURNING tenant_id, position, tags) \
+    INSERT INTO event_tags SELECT tenant_id, event_tag_hash(unnest(tags)), position FROM e";
 const APPEND: &str = "SELECT append_events($1::text::jsonb, $2::text::jsonb)";
 
 static NUMBER: AtomicU64 = AtomicU64::new(1);
@@ -35,29 +38,30 @@ fn query((course, student): (u64, u64)) -> EventQuery {
 }
 
 pub(crate) async fn measure(bench: &Bench) -> Result<(), Error> {
-    println!("append, one event      clients   INSERT/s   append/s   ratio (medians of {ROUNDS} rounds)");
+    println!(
+        "append, one event      clients   INSERT/s   append/s  ratio     rows/s  ratio (medians of {ROUNDS} rounds)"
+    );
     for clients in CLIENTS {
-        let connections = bench.bare(clients).await?;
+        let (connections, admin) = (bench.bare(clients).await?, bench.admin(clients).await?);
         let mut rounds = Vec::new();
         for round in 0..=ROUNDS {
-            let pair = (plain(&connections).await?, conditional(&connections).await?);
+            let rates = vec![plain(&connections).await?, conditional(&connections).await?, rows(bench, &admin).await?];
             if round > 0 {
-                rounds.push(pair);
+                rounds.push(rates);
             }
         }
-        let (plain, appends, ratio) = medians(rounds);
-        println!("  bare                 {clients:>7} {plain:>10.0} {appends:>10.0}   {ratio:.2}");
+        println!("{}", line("bare", clients, &rounds));
     }
     for clients in CLIENTS {
         let mut rounds = Vec::new();
         for round in 0..=ROUNDS {
-            let pair = (through_boundary(bench, clients, false).await?, through_boundary(bench, clients, true).await?);
+            let rates =
+                vec![through_boundary(bench, clients, false).await?, through_boundary(bench, clients, true).await?];
             if round > 0 {
-                rounds.push(pair);
+                rounds.push(rates);
             }
         }
-        let (plain, appends, ratio) = medians(rounds);
-        println!("  tenant_tx            {clients:>7} {plain:>10.0} {appends:>10.0}   {ratio:.2}");
+        println!("{}", line("tenant_tx", clients, &rounds));
     }
     Ok(())
 }
@@ -73,6 +77,28 @@ async fn plain(connections: &[Arc<Client>]) -> Result<f64, Error> {
                 let data = r#"{"at": "noon", "by": "somebody with a name"}"#;
                 let id = event.event_id().to_string();
                 client.execute(&statement, &[&id, &event.event_type(), &data, &event.tags()]).await.map_err(sent)?;
+                done += 1;
+            }
+            Ok(done)
+        }
+    })
+    .await
+}
+
+async fn rows(bench: &Bench, connections: &[Arc<Client>]) -> Result<f64, Error> {
+    let tenant = bench.context.tenant_id().to_string();
+    rate(connections.len(), |task, end| {
+        let (client, tenant) = (connections[task].clone(), tenant.clone());
+        async move {
+            let statement = client.prepare(ROWS).await.map_err(sent)?;
+            let mut done = 0;
+            while Instant::now() < end {
+                let event = enrolled(next());
+                let data = r#"{"at": "noon", "by": "somebody with a name"}"#;
+                let id = event.event_id().to_string();
+                let row: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+                    [&tenant, &id, &event.event_type(), &data, &event.tags()];
+                client.execute(&statement, &row).await.map_err(sent)?;
                 done += 1;
             }
             Ok(done)

@@ -33,11 +33,11 @@ pub(crate) async fn measure(bench: &Bench, stored: i64) -> Result<(), Error> {
             subscribed.push((plain, subscription));
         }
     }
-    let (plain, read, ratio) = medians(reads);
+    let (plain, read, ratio) = medians(&reads);
     println!("catch-up reading                    events/s   ratio");
     println!("  SELECT … ORDER BY position      {plain:>10.0}   1.00");
     println!("  events().read, 5,000 at a time  {read:>10.0}   {ratio:.2}");
-    let (_, subscription, ratio) = medians(subscribed);
+    let (_, subscription, ratio) = medians(&subscribed);
     println!("  a subscription, 5,000 at a time {subscription:>10.0}   {ratio:.2}");
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! What the event store costs, beside what PostgreSQL itself does: ratios of one run.
 //!
 //! `cargo bench --bench events`; `-- growth` asks how the cost grows to ten million events (some minutes more).
-//! A private server with PostgreSQL's defaults, which waits for its disk. Rounds of what is compared take turns, so
-//! that what the machine does meanwhile meets both.
+//! A private server with room for what is stored (see [`server::SETTINGS`]), which waits for its disk. Rounds of what is
+//! compared take turns, so that what the machine does meanwhile meets both.
 //!
 //! - *bare*: a connection that has taken role and tenant, one prepared statement, autocommit; beside a prepared
 //!   INSERT of the same event into a table with one index, sent by the same code.
+//! - *rows*: INSERTs into `events` and `event_tags` by the superuser, without function, lock, check and policy: what the
+//!   rows and their indexes alone cost.
 //! - `tenant_tx`: through the boundary, `tx.events().append` beside the same INSERT.
 
 mod append;
@@ -34,6 +36,7 @@ async fn main() -> Result<(), Error> {
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(io)?;
     let server = bedplate::database::private_server::PrivateServer::at(home.path());
     server.start(&mut |_| {}).await?;
+    server::configure(&server).await?;
     let measured = measure(&server, growth).await;
     server.stop()?;
     measured
@@ -57,10 +60,21 @@ async fn measure(server: &bedplate::database::private_server::PrivateServer, gro
 }
 
 /// Of several rounds, each with what is compared in turn: the medians, and the median of the ratios.
-fn medians(rounds: Vec<(f64, f64)>) -> (f64, f64, f64) {
+fn medians(rounds: &[(f64, f64)]) -> (f64, f64, f64) {
     let ratios = rounds.iter().map(|(base, ours)| ours / base).collect();
-    let (base, ours) = rounds.into_iter().unzip();
+    let (base, ours) = rounds.iter().copied().unzip();
     (median(base), median(ours), median(ratios))
+}
+
+/// A line of a table: the rate of the base, then rate and ratio of each that is beside it.
+fn line(name: &str, clients: usize, rounds: &[Vec<f64>]) -> String {
+    let mut line = format!("  {name:<20} {clients:>7} {:>10.0}", median(rounds.iter().map(|round| round[0]).collect()));
+    for number in 1..rounds[0].len() {
+        let pairs: Vec<_> = rounds.iter().map(|round| (round[0], round[number])).collect();
+        let (_, rate, ratio) = medians(&pairs);
+        line += &format!(" {rate:>10.0}   {ratio:.2}");
+    }
+    line
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -7,4 +7,5 @@ REVOKE SELECT (id) ON tenants FROM bedplate_definer;
 DROP POLICY definer ON tenants;
 DROP FUNCTION event_was_seen(xid8, bigint, text[]);
 DROP FUNCTION event_token();
+DROP FUNCTION event_server_start();
 DROP FUNCTION event_head();
