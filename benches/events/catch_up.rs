@@ -23,22 +23,26 @@ impl EventHandler<TenantContext> for Count {
 }
 
 pub(crate) async fn measure(bench: &Bench, stored: i64) -> Result<(), Error> {
-    let (mut reads, mut subscribed) = (Vec::new(), Vec::new());
+    let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
     for round in 0..=ROUNDS {
         let plain = timed(plain(bench, stored)).await?;
+        let stream = timed(stream(bench)).await?;
         let read = timed(read(bench, stored)).await?;
         let subscription = timed(subscribe(bench, stored, round)).await?;
         if round > 0 {
-            reads.push((plain, read));
-            subscribed.push((plain, subscription));
+            for (rounds, rate) in rounds.iter_mut().zip([stream, read, subscription]) {
+                rounds.push((plain, rate));
+            }
         }
     }
-    let (plain, read, ratio) = medians(&reads);
     println!("catch-up reading                    events/s   ratio");
-    println!("  SELECT … ORDER BY position      {plain:>10.0}   1.00");
-    println!("  events().read, 5,000 at a time  {read:>10.0}   {ratio:.2}");
-    let (_, subscription, ratio) = medians(&subscribed);
-    println!("  a subscription, 5,000 at a time {subscription:>10.0}   {ratio:.2}");
+    println!("  SELECT … ORDER BY position      {:>10.0}   1.00", medians(&rounds[0]).0);
+    for (name, rounds) in
+        ["events().stream", "events().read, 5,000 at a time", "a subscription, 5,000 at a time"].iter().zip(&rounds)
+    {
+        let (_, rate, ratio) = medians(rounds);
+        println!("  {name:<31} {rate:>10.0}   {ratio:.2}");
+    }
     Ok(())
 }
 
@@ -65,6 +69,18 @@ async fn plain(bench: &Bench, stored: i64) -> Result<u64, Error> {
         Ok(count)
     };
     bench.database.tenant_tx("bench.select", &bench.context, select).await
+}
+
+async fn stream(bench: &Bench) -> Result<u64, Error> {
+    let stream = async move |tx: TenantTx| {
+        let mut events = tx.events().stream(&EventQuery::all(), ReadFrom::Start).await?;
+        let mut count = 0;
+        while events.try_next().await?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    };
+    bench.database.tenant_tx("bench.stream", &bench.context, stream).await
 }
 
 async fn read(bench: &Bench, stored: i64) -> Result<u64, Error> {

@@ -1,6 +1,7 @@
 //! What the event store costs, beside what PostgreSQL itself does: ratios of one run.
 //!
-//! `cargo bench --bench events`; `-- growth` asks how the cost grows to ten million events (some minutes more).
+//! `cargo bench --bench events` runs `append` and `catch-up`; either alone with its name behind `--`, and with
+//! `-- growth` how the cost grows to ten million events (ten minutes).
 //! A private server with room for what is stored (see [`server::SETTINGS`]), which waits for its disk. Rounds of what is
 //! compared take turns, so that what the machine does meanwhile meets both.
 //!
@@ -19,6 +20,7 @@ mod server;
 use std::time::{Duration, Instant};
 
 use bedplate::Error;
+use bedplate::database::private_server::PrivateServer;
 
 use server::Bench;
 
@@ -32,29 +34,34 @@ async fn main() -> Result<(), Error> {
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
-    let growth = std::env::args().any(|argument| argument == "growth");
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(io)?;
-    let server = bedplate::database::private_server::PrivateServer::at(home.path());
+    let server = PrivateServer::at(home.path());
     server.start(&mut |_| {}).await?;
     server::configure(&server).await?;
-    let measured = measure(&server, growth).await;
+    let measured = measure(&server).await;
     server.stop()?;
     measured
 }
 
-async fn measure(server: &bedplate::database::private_server::PrivateServer, growth: bool) -> Result<(), Error> {
+async fn measure(server: &PrivateServer) -> Result<(), Error> {
     let urls = server.urls()?.ok_or_else(|| io(std::io::Error::other("the server has no URL")))?;
-    if growth {
-        return growth::measure(&urls).await;
-    }
+    let asked = |part: &str| std::env::args().any(|argument| argument == part);
+    let all = !["append", "catch-up", "growth"].into_iter().any(asked);
     for stored in [100_000, 1_000_000] {
-        let bench = Bench::new(&urls, &format!("events_{stored}"), stored).await?;
-        println!("\n{stored} events stored");
-        append::measure(&bench).await?;
-        batch::measure(&bench).await?;
-        if stored == 1_000_000 {
-            catch_up::measure(&bench, stored).await?;
+        if all || asked("append") || stored == 1_000_000 && asked("catch-up") {
+            let bench = Bench::new(&urls, &format!("events_{stored}"), stored).await?;
+            println!("\n{stored} events stored");
+            if stored == 1_000_000 && (all || asked("catch-up")) {
+                catch_up::measure(&bench, stored).await?;
+            }
+            if all || asked("append") {
+                append::measure(&bench).await?;
+                batch::measure(&bench).await?;
+            }
         }
+    }
+    if asked("growth") {
+        growth::measure(&urls).await?;
     }
     Ok(())
 }

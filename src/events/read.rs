@@ -4,6 +4,8 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::append::{EventRepository, EventToken, Stream};
 use super::event::{COLUMNS, Event, EventId};
@@ -25,6 +27,17 @@ pub enum ReadFrom {
     End,
     /// Backwards from the event before this position.
     Before(i64),
+}
+
+impl ReadFrom {
+    fn range(self) -> Range {
+        match self {
+            Self::Start => Range::after(0),
+            Self::After(position) => Range::after(position),
+            Self::End => Range { backwards: true, ..Range::after(0) },
+            Self::Before(position) => Range { backwards: true, until: position.saturating_sub(1), ..Range::after(0) },
+        }
+    }
 }
 
 /// Events to decide on, and what makes sure that no others come in between.
@@ -54,16 +67,21 @@ impl EventRepository<'_> {
         if !(1..=MAX_READ).contains(&limit) {
             return Err(Error::invalid("limit", format!("is {limit}, allowed are 1 to {MAX_READ}")));
         }
-        let limit = Some(i64::from(limit));
-        let range = match from {
-            ReadFrom::Start => Range { limit, ..Range::after(0) },
-            ReadFrom::After(position) => Range { limit, ..Range::after(position) },
-            ReadFrom::End => Range { limit, backwards: true, ..Range::after(0) },
-            ReadFrom::Before(position) => {
-                Range { limit, backwards: true, until: position.saturating_sub(1), ..Range::after(0) }
-            }
-        };
-        self.load(query, range).await
+        self.load(query, Range { limit: Some(i64::from(limit)), ..from.range() }).await
+    }
+
+    /// All events that match, in their order, one after the other as the server sends them: however many there are,
+    /// few are in memory. One statement, and so what was committed when it began; as [`EventRepository::read`] else.
+    ///
+    /// Read it to its end, or drop it, before the next statement of the transaction, which would wait for it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bad query; an item is an error where the connection is lost on the way.
+    pub async fn stream(&self, query: &EventQuery, from: ReadFrom) -> Result<BoxStream<'static, Result<Event>>> {
+        query.check()?;
+        let query = of_tenant(self.tx.tenant_id(), query, from.range(), None);
+        let events = cached(query).load_stream::<Event>(&mut self.tx.connection()).await?;
+        Ok(events.map_err(Error::from).boxed())
     }
 
     async fn load(&self, query: &EventQuery, range: Range) -> Result<Vec<Event>> {

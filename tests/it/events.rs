@@ -4,6 +4,7 @@ use bedplate::Error;
 use bedplate::events::{
     AppendCondition, AppendConflict, EventQuery, ExpectedVersion, NewEvent, QueryItem, ReadFrom, Stream,
 };
+use futures_util::TryStreamExt as _;
 use rstest::rstest;
 use serde_json::json;
 
@@ -39,6 +40,45 @@ async fn what_is_appended_is_read(#[future(awt)] db: TestDatabase) {
         read(EventQuery::from(both).or(QueryItem::default().tag("course", 1)), ReadFrom::Start, 10).await,
         positions[..2]
     );
+}
+
+/// More than the sockets hold, so that the server is still sending when the stream is dropped.
+#[rstest]
+#[tokio::test]
+async fn a_stream_of_events_has_no_limit(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let mut positions = Vec::new();
+    for batch in 0..10 {
+        let text = "x".repeat(4000);
+        let events: Vec<_> = (0..1000).map(|n| NewEvent::new("T", json!(text)).tag("n", batch * 1000 + n)).collect();
+        positions.extend(db.append_events(&home.context, &events, None).await.unwrap());
+    }
+    let positions = &positions;
+    let read = async move |tx: bedplate::TenantTx| {
+        let all = EventQuery::all();
+        for (from, range, backwards) in [
+            (ReadFrom::Start, 0..10_000, false),
+            (ReadFrom::After(positions[6999]), 7000..10_000, false),
+            (ReadFrom::Before(positions[2]), 0..2, true),
+        ] {
+            let mut expected = positions[range].to_vec();
+            if backwards {
+                expected.reverse();
+            }
+            let read: Vec<_> =
+                tx.events().stream(&all, from).await?.map_ok(|event| event.position).try_collect().await?;
+            assert_eq!(read, expected);
+        }
+        let mut dropped = tx.events().stream(&all, ReadFrom::End).await?;
+        let first = dropped.try_next().await?.map(|event| event.position);
+        assert_eq!(first, positions.last().copied());
+        drop(dropped);
+        let bad = tx.events().stream(&EventQuery::tag("", 1), ReadFrom::Start).await.err();
+        assert!(matches!(bad, Some(Error::Invalid { .. })), "{bad:?}");
+        tx.events().head().await
+    };
+    let head = db.tenant_tx("stream", &home.context, read).await.unwrap();
+    assert_eq!(Some(head), positions.last().copied());
 }
 
 #[rstest]
