@@ -66,7 +66,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<(), Error> {
     Ok(())
 }
 
-async fn plain(connections: &[Arc<Client>]) -> Result<f64, Error> {
+pub(crate) async fn plain(connections: &[Arc<Client>]) -> Result<f64, Error> {
     rate(connections.len(), |task, end| {
         let client = connections[task].clone();
         async move {

@@ -1,7 +1,7 @@
 //! What the event store costs, beside what PostgreSQL itself does: ratios of one run.
 //!
 //! `cargo bench --bench events` runs `append` and `catch-up`; either alone with its name behind `--`, and with
-//! `-- growth` how the cost grows to ten million events (ten minutes).
+//! `-- growth` how the cost grows to ten million events (five minutes), with `-- peers` what other event stores do.
 //! A private server with room for what is stored (see [`server::SETTINGS`]), which waits for its disk. Rounds of what is
 //! compared take turns, so that what the machine does meanwhile meets both.
 //!
@@ -15,6 +15,7 @@ mod append;
 mod batch;
 mod catch_up;
 mod growth;
+mod peers;
 mod server;
 
 use std::time::{Duration, Instant};
@@ -46,7 +47,7 @@ async fn main() -> Result<(), Error> {
 async fn measure(server: &PrivateServer) -> Result<(), Error> {
     let urls = server.urls()?.ok_or_else(|| io(std::io::Error::other("the server has no URL")))?;
     let asked = |part: &str| std::env::args().any(|argument| argument == part);
-    let all = !["append", "catch-up", "growth"].into_iter().any(asked);
+    let all = !["append", "catch-up", "growth", "peers"].into_iter().any(asked);
     for stored in [100_000, 1_000_000] {
         if all || asked("append") || stored == 1_000_000 && asked("catch-up") {
             let bench = Bench::new(&urls, &format!("events_{stored}"), stored).await?;
@@ -63,6 +64,9 @@ async fn measure(server: &PrivateServer) -> Result<(), Error> {
     if asked("growth") {
         growth::measure(&urls).await?;
     }
+    if asked("peers") {
+        peers::measure(&urls).await?;
+    }
     Ok(())
 }
 
@@ -75,13 +79,13 @@ fn medians(rounds: &[(f64, f64)]) -> (f64, f64, f64) {
 
 /// A line of a table: the rate of the base, then rate and ratio of each that is beside it.
 fn line(name: &str, clients: usize, rounds: &[Vec<f64>]) -> String {
-    let mut line = format!("  {name:<20} {clients:>7} {:>10.0}", median(rounds.iter().map(|round| round[0]).collect()));
-    for number in 1..rounds[0].len() {
+    let base = median(rounds.iter().map(|round| round[0]).collect());
+    let beside = (1..rounds[0].len()).map(|number| {
         let pairs: Vec<_> = rounds.iter().map(|round| (round[0], round[number])).collect();
         let (_, rate, ratio) = medians(&pairs);
-        line += &format!(" {rate:>10.0}   {ratio:.2}");
-    }
-    line
+        format!(" {rate:>10.0}   {ratio:.2}")
+    });
+    format!("  {name:<20} {clients:>7} {base:>10.0}") + &beside.collect::<String>()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
