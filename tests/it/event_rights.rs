@@ -102,6 +102,7 @@ async fn appends_have_a_tenant(#[future(awt)] db: TestDatabase, #[case] role: &s
 
 /// The parts of `append_events()` are nobody's to call.
 #[rstest]
+#[case("append_any_events('[]', NULL, NULL)")]
 #[case("check_event_condition(gen_random_uuid(), '{}', NULL)")]
 #[case("check_event_stream(gen_random_uuid(), '{}')")]
 #[case("event_was_seen('1', 1, NULL)")]

@@ -345,7 +345,7 @@ BEGIN
         AND array_to_string(new.tags || (E'\x01' || new.event_type), E'\x1f', E'\x1f')
             ~ '^([^:\x01-\x1f]+:[^\x01-\x1f]+\x1f){0,3}\x01[^\x01-\x1f]*[^\s\x01-\x1f][^\x01-\x1f]*$'
         AND (CASE WHEN condition IS NULL THEN true
-                  ELSE first_tag <> '' AND (condition #> '{fail_if_events_match,1}') IS NULL
+                  ELSE first_tag = ANY (new.tags) AND (condition #> '{fail_if_events_match,1}') IS NULL
                        AND coalesce(after ~ '^\d+\.\d+\.\d+\.\d+\.\d+:\d+:[\d,]*$'
                                     AND token[1]::bigint = public.event_server_start(), true) END)
         AND stream IS NULL AND jsonb_typeof(coalesce(new.metadata, '{}')) = 'object'
@@ -355,8 +355,10 @@ BEGIN
         PERFORM public.require_tenant();
         RETURN public.append_any_events(events, condition, stream);
     END IF;
-    names := tsvector_to_array(array_to_tsvector(new.tags || ARRAY[E'\x01' || new.event_type, coalesce(first_tag, E'\x01' || new.event_type)]));
-    IF pg_advisory_xact_lock_shared(seed) IS NULL THEN
+    names := tsvector_to_array(array_to_tsvector(coalesce(new.tags, '{}')));
+    IF pg_advisory_xact_lock_shared(seed) IS NULL
+        OR pg_advisory_xact_lock_shared(hashtextextended(E'\x01' || new.event_type, seed)) IS NULL
+    THEN
         NULL;
     END IF;
     FOREACH name IN ARRAY names LOOP
@@ -369,7 +371,7 @@ BEGIN
     -- The announcement, and what a later append of this transaction has to know.
     IF pg_advisory_xact_lock_shared((1207959552 | ((seed & 4095) << 12) | (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) >> 31))::int,
                                     (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) & 2147483647)::int) IS NULL
-        OR set_config('bedplate.last_event_name', names[cardinality(names)], true) IS NULL
+        OR set_config('bedplate.last_event_name', coalesce(names[cardinality(names)], E'\x01' || new.event_type), true) IS NULL
     THEN
         NULL;
     END IF;
@@ -383,9 +385,8 @@ BEGIN
     END IF;
     INSERT INTO public.events AS e (tenant_id, id, event_type, event_data, metadata, tags, correlation_id, causation_id)
     VALUES (tenant, coalesce(new.id, gen_random_uuid()), new.event_type, new.event_data, coalesce(new.metadata, '{}'),
-            tsvector_to_array(array_to_tsvector(coalesce(new.tags, '{}'))),
-            coalesce(new.correlation_id, nullif(current_setting('app.correlation_id', true), '')::uuid), new.causation_id)
-    RETURNING e.position, e.tags INTO position, names;
+            names, coalesce(new.correlation_id, nullif(current_setting('app.correlation_id', true), '')::uuid), new.causation_id)
+    RETURNING e.position INTO position;
     INSERT INTO public.event_tags (tenant_id, tag, position)
     SELECT tenant, hashtextextended(unnest(names) COLLATE "C", 0), position;
     RETURN ARRAY[position];
