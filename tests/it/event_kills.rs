@@ -56,7 +56,7 @@ async fn a_server_that_is_killed_loses_and_doubles_nothing() {
         };
         let stressed = async {
             let report = stress
-                .run(&db, |_, _| {
+                .run(&db, std::future::pending(), |_, _| {
                     seconds += 1;
                     if seconds % 2 == 0 && seconds < 7 {
                         kill.send(()).unwrap();

@@ -140,7 +140,7 @@ async fn random_appends_and_reads_come_to_what_the_model_says(#[future(awt)] db:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn histories_of_writers_side_by_side_keep_the_rule(#[future(awt)] db: TestDatabase) {
     let stress = Stress { writers: 16, readers: 4, duration: Duration::from_secs(4) };
-    let report = stress.run(&db, |_, _| {}).await.unwrap();
+    let report = stress.run(&db, std::future::pending(), |_, _| {}).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
     assert!(report.appended > 100 && report.conflicts > 10 && report.handled == 2 * report.appended, "{report:?}");
 }

@@ -10,7 +10,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::cli::{bedplate, error, out};
-use crate::support::{TestDatabase, connection, db, texts, until};
+use crate::support::{TestDatabase, connection, db, execute, texts, until};
 
 struct Cli {
     db: TestDatabase,
@@ -281,4 +281,25 @@ async fn stress_finds_nothing(#[future(awt)] db: TestDatabase) {
     let out = out(&run);
     assert!(out.trim_end().lines().last().unwrap().ends_with(", lost 0, doubled 0, violations 0"), "{out}");
     assert!(!out.contains("appended 0,"), "{out}");
+}
+
+/// Waits for its tenants and some of their events, then presses Ctrl-C, an hour too early.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_stress_still_looks_and_cleans_up(#[future(awt)] db: TestDatabase) {
+    let cli = cli(db).await;
+    let stress = spawn(&cli, &["stress", "--writers", "2", "--readers", "3", "--seconds", "3600"]);
+    let mut system = connection(cli.db.config().url()).await;
+    execute(&mut system, "SET ROLE bedplate_system").await;
+    until(
+        &mut system,
+        "SELECT count(*) FROM (SELECT WHERE pg_sequence_last_value('events_position_seq') > 20) AS enough",
+    )
+    .await;
+    assert!(Command::new("kill").args(["-INT", &stress.id().to_string()]).status().unwrap().success());
+    let run = stress.wait_with_output().unwrap();
+    assert!(run.status.success(), "{run:?}");
+    let out = String::from_utf8(run.stdout).unwrap();
+    assert!(out.trim_end().ends_with(", lost 0, doubled 0, violations 0") && !out.contains("appended 0,"), "{out}");
+    assert_eq!(texts(&mut system, "SELECT slug::text FROM tenants").await, ["lumen"]);
 }

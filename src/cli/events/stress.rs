@@ -11,7 +11,7 @@ use crate::events::stress::Stress;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  bedplate events stress\n  bedplate events stress --writers 16 --readers 4 --seconds 60\n\n\
-    Two tenants are made for it, and deleted afterwards unless something was wrong.\n\
+    Two tenants are made for it, and deleted afterwards unless something was wrong. Ctrl-C ends it earlier.\n\
     Exit code 1 says that something was lost, doubled or violated."
 )]
 pub(in crate::cli) struct Args {
@@ -37,7 +37,13 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     let progress = Progress::new();
     let stress = Stress { writers: args.writers, readers: args.readers, duration: Duration::from_secs(args.seconds) };
     progress.step(&format!("{} writers and {} readers for {} s", args.writers, args.readers, args.seconds));
-    let report = stress.run(&database, |appended, handled| {
+    // Where Ctrl-C cannot be listened for, it ends the process as it always does.
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let report = stress.run(&database, interrupted, |appended, handled| {
         progress.detail(&format!("{appended} events appended, {handled} handled"));
     });
     let report = report.await;

@@ -97,13 +97,19 @@ impl Arena {
 }
 
 impl Stress {
-    /// Runs it. `progress` is told the events and the effects so far, every second.
+    /// Runs it, or as much of it as there is time for before `stop`, and looks at what came of it. `progress` is told
+    /// the events and the effects so far, every second.
     ///
     /// Goes on when the server is gone and comes back. Where something was wrong, the tenants are kept.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a bad number; what the database says at the beginning and at the end.
-    pub async fn run(self, database: &Database, mut progress: impl FnMut(u64, u64)) -> Result<StressReport> {
+    pub async fn run(
+        self,
+        database: &Database,
+        stop: impl Future<Output = ()>,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<StressReport> {
         for (field, number) in [("writers", self.writers), ("readers", self.readers)] {
             if !(1..=1000).contains(&number) {
                 return Err(Error::invalid(field, format!("are {number}, allowed are 1 to 1000")));
@@ -126,8 +132,12 @@ impl Stress {
         let writers: Vec<_> =
             (0..self.writers).map(|number| tokio::spawn(writer::write(arena.clone(), number))).collect();
         let end = tokio::time::Instant::now() + self.duration;
+        tokio::pin!(stop);
         while tokio::time::Instant::now() < end {
-            tokio::time::sleep_until(end.min(tokio::time::Instant::now() + Duration::from_secs(1))).await;
+            tokio::select! {
+                () = &mut stop => break,
+                () = tokio::time::sleep_until(end.min(tokio::time::Instant::now() + Duration::from_secs(1))) => {}
+            }
             progress(arena.appended.load(Ordering::Relaxed), arena.handled.load(Ordering::Relaxed));
         }
         arena.over.store(true, Ordering::Relaxed);
