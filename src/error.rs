@@ -373,7 +373,9 @@ fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformat
         "argument of jsonb_populate_recordset must be an array of objects" => {
             Error::invalid("events", "is not allowed (events_events_check)")
         }
-        "numeric field overflow" => Error::invalid("value", "is too large"),
+        m if m == "numeric field overflow" || m.contains(" is out of range for type ") => {
+            Error::invalid("value", "is too large")
+        }
         m if m.starts_with("invalid byte sequence") || m.starts_with("unsupported Unicode escape sequence") => {
             Error::invalid("value", "holds a character that PostgreSQL cannot store (NUL)")
         }

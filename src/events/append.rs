@@ -16,7 +16,8 @@ use crate::sql::cached;
 use crate::validation::Check;
 
 /// What a transaction had seen when it decided: from [`EventRepository::read_to_decide`]. It may travel to a client
-/// and back; it grants nothing. It is good until the server is started anew, or another one takes over.
+/// and back, but who changes it can switch its condition off: sign it where that client is not trusted. It is good for
+/// its tenant, until the server is started anew, or another one takes over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventToken(pub(super) String);
@@ -147,7 +148,8 @@ impl EventRepository<'_> {
     /// are woken when the transaction has committed. Events that say nothing else are part of the context's request.
     ///
     /// Several appends of one transaction do not wait for what others hold out of order, but fail with
-    /// [`Error::Contention`]; `tenant_tx` runs the transaction again then.
+    /// [`Error::Contention`]; `tenant_tx` runs the transaction again then. Their tags add up to locks, of which the
+    /// server has some thousands: append many events in few calls.
     ///
     /// # Errors
     /// [`Error::AppendConflict`] where the condition does not hold, [`Error::Conflict`] for an id that is there,
@@ -235,8 +237,8 @@ impl Database {
     /// Appends in a transaction of its own: see [`EventRepository::append`].
     ///
     /// # Errors
-    /// As there; [`Error::CommitUnknown`], after which an append of the same events, with their ids, tells: a
-    /// [`Error::Conflict`] says that they were written.
+    /// As there; [`Error::CommitUnknown`], after which an append of the same events, with their ids, tells: they were
+    /// written if it ends with [`Error::Conflict`], or with [`AppendConflict::Event`] about the id of one of them.
     pub async fn append_events(
         &self,
         context: &TenantContext,

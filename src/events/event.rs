@@ -18,6 +18,9 @@ pub const MAX_NAME: usize = 255;
 /// The most events that one append takes.
 pub const MAX_EVENTS: usize = 1000;
 
+/// The most tags of an event.
+pub const MAX_TAGS: usize = 1000;
+
 /// The id of an event.
 pub type EventId = Id<Event>;
 
@@ -189,7 +192,10 @@ impl NewEvent {
         {
             check.add("metadata", "holds a NUL character".into());
         }
-        for tag in &self.tags {
+        if self.tags.len() > MAX_TAGS {
+            check.add("tags", format!("are {}, allowed are at most {MAX_TAGS}", self.tags.len()));
+        }
+        for tag in self.tags.iter().take(MAX_TAGS) {
             check_tag(check, tag);
         }
     }

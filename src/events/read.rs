@@ -55,7 +55,7 @@ pub(super) struct Head {
     pub(super) head: i64,
 }
 
-impl EventRepository<'_> {
+impl<'t> EventRepository<'t> {
     /// At most `limit` of the events that match, in their order: those that are committed. An append that is under
     /// way may still commit an event with a lower position than the last one of these: who must not miss any reads
     /// up to [`EventRepository::head`], as subscriptions do.
@@ -73,11 +73,12 @@ impl EventRepository<'_> {
     /// All events that match, in their order, one after the other as the server sends them: however many there are,
     /// few are in memory. One statement, and so what was committed when it began; as [`EventRepository::read`] else.
     ///
-    /// Read it to its end, or drop it, before the next statement of the transaction, which would wait for it.
+    /// Read it to its end, or drop it, before the next statement of the transaction, which would wait for it; COMMIT is
+    /// one too.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a bad query; an item is an error where the connection is lost on the way.
-    pub async fn stream(&self, query: &EventQuery, from: ReadFrom) -> Result<BoxStream<'static, Result<Event>>> {
+    pub async fn stream(&self, query: &EventQuery, from: ReadFrom) -> Result<BoxStream<'t, Result<Event>>> {
         query.check()?;
         let query = of_tenant(self.tx.tenant_id(), query, from.range(), None);
         let events = cached(query).load_stream::<Event>(&mut self.tx.connection()).await?;

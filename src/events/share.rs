@@ -78,11 +78,13 @@ impl<S: SubscriptionScope> Subscriber<S> {
         Ok(Some(found))
     }
 
-    /// Writes the share's place, if it is where it was read and nobody else is at it.
+    /// Writes the share's place, if it is where it was read and nobody else is at it; whose lease has run out cannot
+    /// write it any more.
     pub(super) async fn advance(&self, tx: &Tx<S>, found: &Found) -> Result<bool> {
         let advance = sql_query(format!(
             "WITH free AS ({FREE}) \
-             UPDATE event_subscriptions AS s SET position = $5 FROM free \
+             UPDATE event_subscriptions AS s SET position = $5, claims = s.claims + 1, claimed_by = NULL, \
+                    lease_expires_at = NULL FROM free \
               WHERE s.tenant_id = $1 AND s.name = $2 AND s.partition = free.partition"
         ))
         .bind::<SqlUuid, _>(self.id())

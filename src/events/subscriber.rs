@@ -171,7 +171,8 @@ impl<S: SubscriptionScope> Subscriber<S> {
     /// Catches up and goes on with every event that is committed, until `shutdown`: a turn that has begun is ended.
     /// Woken by appends; looks from time to time anyway.
     ///
-    /// What passes by itself (see [`Error::is_transient`]) is tried again after pauses that grow to ten seconds.
+    /// What passes by itself (see [`Error::is_transient`]), and what took too long, is tried again after pauses that
+    /// grow to ten seconds.
     ///
     /// # Errors
     /// Other errors of the handler: an event that cannot be handled stops its subscription, for none is skipped.
@@ -210,7 +211,8 @@ impl<S: SubscriptionScope> Subscriber<S> {
                 }
                 Ok(Turn::Idle | Turn::Busy) => None,
                 Err(error)
-                    if error.is_transient() || matches!(error, Error::LeaseLost { .. } | Error::CommitUnknown) =>
+                    if error.is_transient()
+                        || matches!(error, Error::LeaseLost { .. } | Error::CommitUnknown | Error::Timeout { .. }) =>
                 {
                     tracing::warn!(subscription = self.subscription.name, %error, "the turn is taken again");
                     failing.next()

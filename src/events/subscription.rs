@@ -59,8 +59,9 @@ impl Subscription {
         }
     }
 
-    /// In so many shares (1 to 1,000), so that as many workers can be at work. The number stays: events of a share
-    /// would be in another one.
+    /// In so many shares (1 to 1,000), so that as many workers can be at work. Number and key stay for as long as the
+    /// name does: events of a share would be in another one, and skipped. Another number is refused, another key is not
+    /// noticed.
     #[must_use]
     pub fn partitions(mut self, partitions: u16, by: PartitionBy) -> Self {
         self.partitions = partitions;

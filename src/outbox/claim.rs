@@ -111,6 +111,12 @@ impl Sorted {
     fn is_empty(&self) -> bool {
         self.front.is_empty() && self.parked.is_empty()
     }
+
+    fn add(&mut self, mut other: Self) {
+        self.front.append(&mut other.front);
+        self.parked.append(&mut other.parked);
+        self.leased.append(&mut other.leased);
+    }
 }
 
 impl<Scope> OutboxQueue<'_, Scope> {
@@ -172,18 +178,29 @@ async fn due(mut connection: &AsyncPgConnection) -> Result<Vec<Due>> {
     Ok(cached(query).load(&mut connection).await?)
 }
 
-/// What there is to claim, and whether there may be more of it. What waits for another worker is passed over, however
-/// much it is.
+/// What there is to claim, and whether there may be more of it. Of each tenant, what waits for another worker is
+/// passed over, however much it is.
 async fn look(connection: &AsyncPgConnection, tenants: &[TenantId], quota: usize) -> Result<(Sorted, bool)> {
-    let mut passed_over = Vec::new();
+    let (mut found, mut full) = (Sorted::default(), false);
+    let mut tenants = tenants.to_vec();
     loop {
-        let locked = lock(connection, tenants, quota, &passed_over).await?;
-        let full = locked.len() >= quota;
-        let mut sorted = sort(connection, locked).await?;
-        if !full || !sorted.is_empty() || sorted.leased.is_empty() {
-            return Ok((sorted, full));
+        let locked = lock(connection, &tenants, quota, &found.leased).await?;
+        full |= locked.len() >= quota;
+        let mut seen: HashMap<TenantId, usize> = HashMap::new();
+        for message in &locked {
+            *seen.entry(message.tenant_id).or_default() += 1;
         }
-        passed_over.append(&mut sorted.leased);
+        let sorted = sort(connection, locked).await?;
+        let passed_over = sorted.leased.len();
+        for message in sorted.front.iter().chain(sorted.parked.iter().map(|(message, _)| message)) {
+            seen.remove(&message.tenant_id);
+        }
+        found.add(sorted);
+        tenants.retain(|tenant| seen.get(tenant).is_some_and(|seen| *seen >= quota));
+        if tenants.is_empty() || passed_over == 0 {
+            found.front.sort_by_key(|message| message.sequence);
+            return Ok((found, full));
+        }
     }
 }
 
@@ -258,7 +275,6 @@ async fn sort(mut connection: &AsyncPgConnection, locked: Vec<OutboxEvent>) -> R
         let in_order = free.into_iter().zip(open).take_while(|(message, open)| message.sequence == open.sequence);
         sorted.front.extend(in_order.map(|(message, _)| message));
     }
-    sorted.front.sort_by_key(|message| message.sequence);
     Ok(sorted)
 }
 
@@ -280,8 +296,8 @@ async fn park(mut connection: &AsyncPgConnection, parked: &[(OutboxEvent, DateTi
     Ok(())
 }
 
-/// An expired lease counts as a failure of the message that its worker was at, the entity's first: one on which
-/// workers die is given up in the end.
+/// An expired lease counts as a failure of the entity's first message, the one that its worker may have been at: one
+/// on which workers die is given up in the end.
 async fn lease(
     mut connection: &AsyncPgConnection,
     claim: &OutboxClaim<'_>,

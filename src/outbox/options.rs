@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use super::retry::RetryPolicy;
 use super::settle::{Outcome, Settlement};
+use crate::error::Result;
+use crate::validation::Check;
 
 /// How a relay works.
 #[derive(Debug, Clone)]
 pub struct RelayOptions {
     /// Who claims: shown in `claimed_by`. 1 to 255 characters.
     pub worker: String,
-    /// At most so many messages are claimed and not settled: 1 to 10,000.
+    /// At most so many messages are claimed at a time, 1 to 10,000, and at most four times as many are claimed and not
+    /// settled.
     pub batch: u16,
     /// So many entities' messages are at the sink side by side.
     pub in_flight: usize,
     /// For so long a message is claimed; what was not handed to the sink by then is let go.
     pub lease: Duration,
-    /// So long the sink may take for a message; less than the lease.
+    /// So long the sink may take for a message; at most half of the lease.
     pub timeout: Duration,
     /// Without a notification it looks this often.
     pub poll: Duration,
@@ -37,6 +40,20 @@ impl Default for RelayOptions {
             poll: Duration::from_secs(1),
             retry: RetryPolicy::default(),
         }
+    }
+}
+
+impl RelayOptions {
+    pub(super) fn check(&self) -> Result<()> {
+        let mut check = Check::default();
+        if !(1..=10_000).contains(&self.batch) {
+            check.add("batch", format!("is {}, allowed are 1 to 10000", self.batch));
+        }
+        // What is left of the lease when the claim has committed has to be enough for the sink.
+        if self.timeout > self.lease / 2 {
+            check.add("timeout", "is more than half of the lease".into());
+        }
+        check.finish()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The relay: claims messages, hands them to a sink, and settles them.
 //!
-//! Always holds: a message is handed to the sink at least once, and the first time not before each earlier open message
+//! Always holds: a message is handed to the sink at least once (but one whose workers die, time and again, is given up
+//! in the end), and the first time not before each earlier open message
 //! of its entity was taken or given up; with any number of relays, and whichever of them dies. A message that fails
 //! holds up its entity and nothing else, until it is dead.
 
@@ -18,10 +19,13 @@ use super::sink::Sink;
 use super::turn::Source;
 use super::work::Work;
 use crate::database::{Channel, Database, RfqDatabase, Wakeups};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// While the sink is at work on others, what it has answered is settled this often.
 const SETTLE_EVERY: Duration = Duration::from_millis(20);
+
+/// So many batches are claimed while their entities are few and slow.
+const BATCHES: usize = 4;
 
 /// Pauses where the database does not answer.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -60,8 +64,8 @@ impl<S: Sink> Relay<S> {
     /// does not have is let go, so that another worker may claim it at once.
     ///
     /// # Errors
-    /// Those of the first look at the database; later ones are logged, and it tries again. Those of the last
-    /// settlement: then leases run out by themselves.
+    /// [`Error::Invalid`] for bad options; those of the first look at the database, unless they pass by themselves:
+    /// they are logged, as later ones are, and it tries again. Those of the last settlement: then leases run out.
     pub async fn run_until(&self, shutdown: impl Future<Output = ()>) -> Result<Relayed> {
         self.run(shutdown, false).await
     }
@@ -76,9 +80,7 @@ impl<S: Sink> Relay<S> {
     }
 
     async fn run(&self, shutdown: impl Future<Output = ()>, once: bool) -> Result<Relayed> {
-        if self.options.timeout >= self.options.lease {
-            return Err(Error::invalid("timeout", "must be less than the lease"));
-        }
+        self.options.check()?;
         let mut shutdown = pin!(shutdown);
         let wakeups = (!once).then(|| Wakeups::listen(self.source.config().url(), Channel::Outbox));
         let (answers, mut answered) = mpsc::unbounded_channel();
@@ -101,7 +103,10 @@ impl<S: Sink> Relay<S> {
                 false if work.open == 0 => Some(Instant::now()),
                 false => Some(settled_at + SETTLE_EVERY),
             };
-            let room = usize::from(self.options.batch).saturating_sub(work.open);
+            // What is claimed and all at the sink may be few entities that are slow: others go past them.
+            let batch = usize::from(self.options.batch);
+            let most = if work.is_started() { batch * BATCHES } else { batch };
+            let room = most.saturating_sub(work.open).min(batch);
             let wants = !stopping && room > 0 && work.running.len() < self.options.in_flight.max(1);
             let next = match (settle_at, wants.then_some(look_at)) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -120,7 +125,7 @@ impl<S: Sink> Relay<S> {
                     tokio::select! {
                         turned = &mut turn => turned,
                         () = &mut shutdown, if !stopping => {
-                            work.stop.store(true, Ordering::Relaxed);
+                            work.stop();
                             turn.await
                         }
                     }
@@ -160,9 +165,7 @@ impl<S: Sink> Relay<S> {
                 }
             };
             tokio::select! {
-                () = &mut shutdown, if !stopping => {
-                    work.stop.store(true, Ordering::Relaxed);
-                }
+                () = &mut shutdown, if !stopping => work.stop(),
                 Some(settlement) = answered.recv() => {
                     work.open -= 1;
                     settled.push(settlement);

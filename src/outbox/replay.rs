@@ -1,7 +1,8 @@
 //! Dead letters brought back, and published messages that are old deleted.
 
+use chrono::{DateTime, Utc};
 use diesel::sql_query;
-use diesel::sql_types::{Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -22,12 +23,13 @@ pub enum Replay {
 }
 
 impl<Scope> OutboxQueue<'_, Scope> {
-    /// Brings at most `limit` dead letters back, those first that died first, with as many attempts before them as new
-    /// ones; says how many. Later messages of their entities may have gone out meanwhile.
+    /// Brings at most `limit` dead letters back that died before `until`, those first that died first, with as many
+    /// attempts before them as new ones; says how many. Later messages of their entities may have gone out meanwhile,
+    /// or are at the sink.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn replay(&self, which: &Replay, limit: u16) -> Result<usize> {
+    pub async fn replay(&self, which: &Replay, until: DateTime<Utc>, limit: u16) -> Result<usize> {
         let (id, event_type) = match which {
             Replay::All => (None, None),
             Replay::Id(id) => (Some(*id), None),
@@ -36,14 +38,15 @@ impl<Scope> OutboxQueue<'_, Scope> {
         let update = sql_query(
             "UPDATE outbox_events AS o SET dead_at = NULL, retry_count = 0, available_at = now() \
                FROM (SELECT tenant_id, id FROM outbox_events \
-                      WHERE dead_at IS NOT NULL AND ($1 IS NULL OR $1 IN (event_id, id)) \
+                      WHERE dead_at <= $4 AND ($1 IS NULL OR $1 IN (event_id, id)) \
                         AND ($2 IS NULL OR event_type = $2) \
                       ORDER BY dead_at, sequence LIMIT $3 FOR NO KEY UPDATE) AS dead \
               WHERE o.tenant_id = dead.tenant_id AND o.id = dead.id",
         )
         .bind::<Nullable<SqlUuid>, _>(id)
         .bind::<Nullable<Text>, _>(event_type)
-        .bind::<Integer, _>(i32::from(limit));
+        .bind::<Integer, _>(i32::from(limit))
+        .bind::<Timestamptz, _>(until);
         let replayed = cached(update).execute(&mut self.tx.connection()).await?;
         if replayed > 0 {
             self.tx.wake_on_commit(Channel::Outbox);

@@ -6,9 +6,10 @@ use super::message::OutboxEvent;
 
 /// Takes messages to the outside: a webhook, a broker.
 ///
-/// It is given the messages of an entity one after the other, those of different entities side by side. A message may
+/// It is given the messages of an entity one after the other, those of different entities side by side (but a dead letter
+/// that is brought back may come beside a later one of its entity that is under way). A message may
 /// come more than once: when its worker dies, or hears of the success too late. Receivers know it again by its
-/// [`event_id`](OutboxEvent::event_id); see [`process_once`](crate::TenantTx::process_once).
+/// tenant and [`event_id`](OutboxEvent::event_id); see [`process_once`](crate::TenantTx::process_once).
 pub trait Sink: Send + Sync + 'static {
     /// Delivers a message. The future is dropped where it takes longer than
     /// [`RelayOptions::timeout`](super::RelayOptions::timeout).

@@ -6,8 +6,9 @@
 //! | answer | what follows |
 //! |---|---|
 //! | 2xx | published |
-//! | 408, 425, 429, 5xx, 3xx, no answer, no connection | another attempt, not before `Retry-After` |
-//! | any other 4xx, so also 410 | dead at once |
+//! | 408, 425, 429, 5xx | another attempt, not before `Retry-After` (at most an hour) |
+//! | 3xx, no answer, no connection | another attempt |
+//! | any other, so also 410 | dead at once |
 
 use std::time::Duration;
 
@@ -22,11 +23,17 @@ use super::webhook_signature::{ID, SIGNATURE, TIMESTAMP, WebhookSecret};
 use crate::error::{Error, Result};
 
 /// Posts messages to a URL.
-#[derive(Debug)]
 pub struct Webhook {
     url: Url,
     secret: WebhookSecret,
     client: Client,
+}
+
+/// Without path and query, where some receivers have a token.
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Webhook({}://{})", self.url.scheme(), self.url.host_str().unwrap_or_default())
+    }
 }
 
 impl Webhook {

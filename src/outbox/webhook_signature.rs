@@ -25,7 +25,8 @@ pub const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 /// The least bytes of a secret.
 const LEAST: usize = 24;
 
-/// A secret that sender and receiver share: `whsec_` and base64, or any text; at least 24 bytes.
+/// A secret that sender and receiver share: `whsec_` and base64, or any other text, whose bytes are the
+/// secret (libraries of Standard Webhooks take base64 without `whsec_` too: write it in front); at least 24 bytes.
 #[derive(Debug)]
 pub struct WebhookSecret(SecretSlice<u8>);
 

@@ -18,6 +18,10 @@ use super::retry::RetryPolicy;
 use super::settle::{Outcome, Settlement};
 use super::sink::{Sink, SinkError};
 
+/// Expired leases beyond the attempts of a message, after which it is given up without one more: others that were
+/// claimed beside the one on which a worker died have to be tried before they are dead.
+const DEATHS: i32 = 10;
+
 /// What was claimed and is not settled.
 pub(super) struct Work {
     /// Messages of one entity each, which the sink does not have yet.
@@ -57,6 +61,22 @@ impl Work {
         self.waiting.extend(groups.into_iter().map(|messages| Group { messages, claim_id, until }));
     }
 
+    /// Whether everything that was claimed is at the sink.
+    pub(super) fn is_started(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Nothing more goes to the sink: what it does not have may be claimed again at once.
+    pub(super) fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for group in self.waiting.drain(..) {
+            for message in &group.messages {
+                // Somebody listens: this is called by who does.
+                let _ = self.answers.send(Settlement::new(message, group.claim_id, Outcome::Released));
+            }
+        }
+    }
+
     pub(super) fn start<S: Sink>(&mut self, sink: &Arc<S>, options: &RelayOptions) {
         while self.running.try_join_next().is_some() {}
         while self.running.len() < options.in_flight.max(1)
@@ -93,12 +113,13 @@ impl Group {
 }
 
 async fn attempt(sink: &impl Sink, message: &OutboxEvent, timeout: Duration, retry: RetryPolicy) -> Outcome {
-    if message.retry_count >= retry.max_attempts {
+    if message.retry_count >= retry.max_attempts.saturating_add(DEATHS) {
         return Outcome::Dead {
             error: format!("its workers died, or were too slow: {} attempts", message.retry_count),
         };
     }
-    let publish = AssertUnwindSafe(sink.publish(message)).catch_unwind();
+    // In a block of its own: a sink may panic before it has made its future.
+    let publish = AssertUnwindSafe(async { sink.publish(message).await }).catch_unwind();
     let error = match tokio::time::timeout(timeout, publish).await {
         Ok(Ok(Ok(()))) => return Outcome::Published,
         Ok(Ok(Err(error))) => error,

@@ -9,7 +9,8 @@ use rstest::rstest;
 
 use crate::support::{connection, empty_db, number};
 
-/// The project as the diesel CLI sees it, in a folder of its own: it rewrites the schema's file at every step.
+/// The project as the diesel CLI sees it, in a folder of its own: it rewrites the schema's file at every step, in the
+/// format that rustfmt finds there.
 struct Project {
     folder: tempfile::TempDir,
     config: &'static str,
@@ -19,7 +20,9 @@ struct Project {
 impl Project {
     fn new(config: &'static str, schema: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::copy(config, folder.path().join(config)).unwrap();
+        for file in [config, "rustfmt.toml"] {
+            std::fs::copy(file, folder.path().join(file)).unwrap();
+        }
         std::fs::create_dir_all(folder.path().join(schema).parent().unwrap()).unwrap();
         let migrations = std::path::absolute("migrations").unwrap();
         std::os::unix::fs::symlink(migrations, folder.path().join("migrations")).unwrap();

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::support::{Home, TestDatabase, as_app, db, execute, home, waits_for_lock};
+use crate::support::{Home, TestDatabase, as_app, db, execute, home, number, waits_for_lock};
 
 /// `"T x y"` is an event of the type T with the tags t:x and t:y.
 pub fn event(words: &str) -> NewEvent {
@@ -271,4 +271,34 @@ async fn two_write_to_a_stream(
         db.tenant_tx("read", &home.context, async |tx| tx.events().read_stream(stream(id), 0).await).await.unwrap();
     let versions: Vec<_> = read.iter().map(|event| event.event_version.unwrap()).collect();
     assert_eq!(versions, if conflict.is_none() { vec![1, 2] } else { vec![1] });
+}
+
+/// 1. A appends under a condition on x, and holds x.
+/// 2. B, with the same condition, waits for it.
+/// 3. A appends another event with x: it need not wait behind B for what it holds.
+/// 4. B finds what A appended.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_is_held_though_others_wait(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let mut a = under_way(&db, &home, "T x", "x").await; // 1
+    let b = append_b(&db, &home, "T x", "x");
+    waits_for_lock(&db, "b").await; // 2
+    execute(&mut a, &append_sql(&[event("T x")], None)).await; // 3
+    execute(&mut a, "COMMIT").await;
+    assert_eq!(conflicting_item(b.await.unwrap()), Some(0)); // 4
+}
+
+/// However many appends a transaction has, it announces once.
+#[rstest]
+#[tokio::test]
+async fn a_transaction_announces_once(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let mut a = under_way(&db, &home, "T x", "").await;
+    for _ in 0..3 {
+        execute(&mut a, &append_sql(&[event("T x")], None)).await;
+    }
+    let announcements = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 \
+                            AND pid = pg_backend_pid()";
+    assert_eq!(number(&mut a, announcements).await, 1);
 }

@@ -8,7 +8,7 @@ use rstest::rstest;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::support::{TestDatabase, db, home};
+use crate::support::{TestDatabase, as_app, db, execute, home, until};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
@@ -57,7 +57,9 @@ impl Decision for Enroll<'_> {
     }
 }
 
-/// Twelve students want the three seats of a course, at the same time: three get one, the others are told.
+/// 1. Somebody defines the course again, and does not commit yet.
+/// 2. Twelve students want its three seats, and decide; whoever appends waits for 1.
+/// 3. 1 commits, so that who has waited decides again: three get a seat, the others are told.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_seat_is_given_twice(#[future(awt)] db: TestDatabase) {
@@ -67,8 +69,17 @@ async fn no_seat_is_given_twice(#[future(awt)] db: TestDatabase) {
     let attempts = AtomicUsize::new(0);
     let enroll = |student| Enroll { course: 1, student, attempts: &attempts };
     let students: Vec<_> = (0..12).map(enroll).collect();
+    let (mut first, mut watcher) = (as_app(&db, &home).await, as_app(&db, &home).await);
+    let again = r#"[{"event_type": "CourseDefined", "event_data": {"capacity": 3}, "tags": ["course:1"]}]"#;
+    execute(&mut first, &format!("BEGIN; SELECT append_events('{again}')")).await; // 1
     let all = students.iter().map(|student| db.decide("enroll", &home.context, student));
-    let outcomes = futures_util::future::join_all(all).await;
+    let commit = async {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+                          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        until(&mut watcher, waiting).await; // 2
+        execute(&mut first, "COMMIT").await; // 3
+    };
+    let (outcomes, ()) = tokio::join!(futures_util::future::join_all(all), commit);
     let (seated, told): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(std::result::Result::is_ok);
     assert_eq!((seated.len(), told.len()), (3, 9));
     assert!(told.iter().all(|outcome| matches!(outcome, Err(Error::Invalid { .. }))), "{told:?}");

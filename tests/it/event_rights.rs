@@ -1,6 +1,6 @@
 //! Events are appended by `append_events()`, for the transaction's tenant, and changed by nobody.
 
-use bedplate::events::{AppendCondition, EventId, ExpectedVersion, ReadFrom, Stream};
+use bedplate::events::{AppendCondition, AppendConflict, EventId, ExpectedVersion, ReadFrom, Stream};
 use bedplate::sql::quote_literal;
 use bedplate::{Error, TenantContext};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
@@ -156,13 +156,13 @@ async fn a_tenant_meets_no_events_of_another(#[future(awt)] db: TestDatabase) {
     let stranger = TenantContext::new(bedplate::models::TenantId::new());
     let refused = db.append_events(&stranger, &[event("T x")], None).await.unwrap_err();
     assert_eq!(refused.to_string(), "tenant_id refers to a row that does not exist");
-    // A token says nothing of another tenant either: it is good there, and hides nothing.
+    // A token says nothing of another tenant either, where nothing can be appended with it.
     let token = db.tenant_tx("token", &here.context, async |tx| tx.events().token().await).await.unwrap();
     db.append_events(&there.context, &[event("T x")], None).await.unwrap();
     let elsewhere = AppendCondition::fail_if(query("x")).after(token);
     assert!(matches!(
         db.append_events(&there.context, &[event("T x")], Some(&elsewhere)).await,
-        Err(Error::AppendConflict { .. })
+        Err(Error::AppendConflict { conflict: AppendConflict::StaleToken { .. } })
     ));
     db.append_events(&here.context, &[event("T x")], Some(&elsewhere)).await.unwrap();
 }

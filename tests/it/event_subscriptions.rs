@@ -307,6 +307,31 @@ async fn a_share_that_is_leased_is_left_alone(#[future(awt)] db: TestDatabase) {
     assert_eq!(*good.delivered.lock().unwrap(), positions);
 }
 
+/// 1. A delivers two events, and takes longer than its lease.
+/// 2. B writes them into the model, and then three more.
+/// 3. A has lost the share: it does not put it back to where its own two ended.
+#[rstest]
+#[tokio::test]
+async fn who_delivers_too_long_does_not_move_the_share_back(#[future(awt)] db: TestDatabase) {
+    with_model(&db).await;
+    let home = home(&db).await;
+    let mut positions = append(&db, &home, 0..2).await;
+    let subscriber = db.subscribe(&home.context, all("mail").lease(Duration::from_millis(1))).await.unwrap();
+    let (go, waits) = oneshot::channel();
+    let slow = Outside { go: Mutex::new(Some(waits)), ..Outside::default() };
+    let meanwhile = async {
+        slow.arrived.notified().await;
+        while subscriber.turn(&Writer::default()).await.unwrap() != Turn::Handled(2) {}
+        positions.extend(append(&db, &home, 2..5).await);
+        assert_eq!(subscriber.turn(&Writer::default()).await.unwrap(), Turn::Handled(3)); // 2
+        go.send(()).unwrap();
+    };
+    let (turn, ()) = tokio::join!(subscriber.deliver_turn(&slow), meanwhile); // 1
+    assert!(matches!(turn, Err(Error::LeaseLost { .. })), "{turn:?}");
+    assert_eq!(subscriber.turn(&Writer::default()).await.unwrap(), Turn::Idle); // 3
+    assert_eq!(model(&db).await, positions);
+}
+
 #[rstest]
 #[tokio::test]
 async fn a_read_model_is_rebuilt_from_the_first_event(#[future(awt)] db: TestDatabase) {

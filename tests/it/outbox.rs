@@ -95,6 +95,33 @@ async fn bad_messages_are_refused(#[future(awt)] db: TestDatabase) {
     assert_eq!(unknown.unwrap_err().to_string(), format!("outbox_event {} does not exist", Uuid::nil()));
 }
 
+/// What PostgreSQL stores and a relay could not read, or not in any number.
+#[rstest]
+#[case::number_beyond("'{\"a\": 1e400}'", "now()", "payload is not allowed (outbox_events_payload_check)")]
+#[case::deep(
+    "(repeat('[', 110) || repeat(']', 110))::jsonb",
+    "now()",
+    "payload is not allowed (outbox_events_payload_check)"
+)]
+#[case::large("to_jsonb(repeat('x', 1048576))", "now()", "payload is not allowed (outbox_events_payload_check)")]
+#[case::late("'1'", "'290000-01-01'", "available_at is not allowed (outbox_events_available_at_check)")]
+#[case::never("'1'", "'infinity'", "available_at is not allowed (outbox_events_available_at_check)")]
+#[tokio::test]
+async fn what_no_relay_can_read_is_refused(
+    #[future(awt)] db: TestDatabase,
+    #[case] payload: &str,
+    #[case] available_at: &str,
+    #[case] expected: &str,
+) {
+    let home = home(&db).await;
+    let insert = format!(
+        "INSERT INTO outbox_events (tenant_id, event_type, entity_type, entity_id, payload, available_at) \
+         SELECT current_tenant(), 'x', 'x', 'x', {payload}, {available_at}"
+    );
+    let error = as_app(&db, &home).await.batch_execute(&insert).await.map_err(Error::from).unwrap_err();
+    assert!(matches!(&error, Error::Invalid { .. }) && error.to_string() == expected, "{error}");
+}
+
 /// What was published is for the relay alone to say; a message that is written stays as it is.
 #[rstest]
 #[case("UPDATE outbox_events SET published_at = now()")]

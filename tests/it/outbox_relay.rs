@@ -131,7 +131,11 @@ async fn what_is_given_up_comes_back_on_command(#[future(awt)] db: TestDatabase)
         ["1 dead 3 no water", "2 published 0", "3 dead 1 no tea", "4 published 0", "5 dead 3 the sink panicked"];
     assert_eq!(states(&db).await, expected);
     let replay = async |which: Replay| {
-        db.system_tx("replay", async |tx| tx.outbox_queue().replay(&which, 100).await).await.unwrap()
+        db.system_tx("replay", async |tx| {
+            tx.outbox_queue().replay(&which, chrono::Utc::now() + chrono::TimeDelta::minutes(1), 100).await
+        })
+        .await
+        .unwrap()
     };
     assert_eq!(replay(Replay::Id(Uuid::now_v7())).await, 0);
     assert_eq!(replay(Replay::Id(events[1].event_id)).await, 0, "it is published");
@@ -231,7 +235,7 @@ async fn a_worker_that_dies_is_followed(#[future(awt)] db: TestDatabase) {
     send(&db, &home.context, &[("green", 1), ("green", 2)]).await;
     let mut owner = connection(&db.url).await;
     execute(&mut owner, "SET ROLE bedplate_system").await;
-    for attempt in 1..=4 {
+    for attempt in 1..=14 {
         let relay = Relay::new(&db.database, gate.clone(), options("dies"));
         let dies = tokio::spawn(async move { relay.run_until(std::future::pending()).await });
         gate.handed.notified().await;
@@ -246,7 +250,57 @@ async fn a_worker_that_dies_is_followed(#[future(awt)] db: TestDatabase) {
     }
     assert_eq!(drain(&db, &sink).await, Relayed { published: 1, dead: 1, ..Relayed::default() }); // 3
     assert_eq!(sink.taken(), [1, 2, 4]);
-    assert_eq!(states(&db).await[2..], ["3 dead 4 its workers died, or were too slow: 3 attempts", "4 published 0"]);
+    assert_eq!(states(&db).await[2..], ["3 dead 14 its workers died, or were too slow: 13 attempts", "4 published 0"]);
+}
+
+/// 1. A worker claims the messages of three entities, and dies with the first of them at the sink.
+/// 2. Each may fail once at most, and the leases that ran out count: but none is dead that was not tried.
+#[rstest]
+#[tokio::test]
+async fn what_was_claimed_beside_a_death_is_still_tried(#[future(awt)] db: TestDatabase) {
+    let (home, gate, sink) = (home(&db).await, Gate::new(), Recorder::new());
+    send(&db, &home.context, &[("green", 1), ("black", 2), ("white", 3)]).await;
+    let once = RetryPolicy { max_attempts: 1, ..options("once").retry };
+    let relay = Relay::new(&db.database, gate.clone(), RelayOptions { in_flight: 1, retry: once, ..options("dies") });
+    let dies = tokio::spawn(async move { relay.run_until(std::future::pending()).await });
+    gate.handed.notified().await;
+    dies.abort(); // 1
+    assert!(dies.await.unwrap_err().is_cancelled());
+    let mut owner = connection(&db.url).await;
+    let expired =
+        "SET ROLE bedplate_system; UPDATE outbox_events SET lease_expires_at = now() WHERE claim_id IS NOT NULL";
+    execute(&mut owner, expired).await;
+    let relay = Relay::new(&db.database, sink.clone(), RelayOptions { retry: once, ..options("once") });
+    let relayed = relay.drain(std::future::pending()).await.unwrap();
+    assert_eq!(relayed, Relayed { published: 3, ..Relayed::default() }); // 2
+}
+
+/// 1. An entity has more messages due than a claim takes, all of them before that of another one; its first hangs.
+/// 2. The other one's message goes out meanwhile.
+#[rstest]
+#[tokio::test]
+async fn an_entity_with_much_to_send_that_hangs_is_passed(#[future(awt)] db: TestDatabase) {
+    struct Hangs(Arc<Notify>);
+    impl Sink for Hangs {
+        async fn publish(&self, message: &OutboxEvent) -> Result<(), SinkError> {
+            match message.entity_id.as_str() {
+                "green" => std::future::pending().await,
+                _ => self.0.notify_one(),
+            }
+            Ok(())
+        }
+    }
+    let (home, passed) = (home(&db).await, Arc::new(Notify::new()));
+    let many: Vec<_> = (1..=20).map(|n| ("green", n)).collect();
+    send(&db, &home.context, &many).await; // 1
+    send(&db, &home.context, &[("black", 21)]).await;
+    let options = RelayOptions { batch: 8, ..options("hangs") };
+    let relay = Relay::new(&db.database, Arc::new(Hangs(passed.clone())), options);
+    tokio::select! {
+        ended = relay.run_until(std::future::pending()) => panic!("{ended:?}"),
+        () = passed.notified() => {} // 2
+        () = tokio::time::sleep(Duration::from_secs(8)) => panic!("it was not passed"),
+    }
 }
 
 /// 1. A relay is at work.
@@ -340,9 +394,16 @@ async fn bad_claims_are_refused(
 ) {
     let error = db.system_tx("claim", async |tx| tx.outbox_queue().claim(claim).await).await.unwrap_err();
     assert!(matches!(&error, Error::Invalid { .. }) && error.to_string() == expected, "{error}");
-    let never = RelayOptions { timeout: Duration::from_mins(5), ..options("never") };
-    let error = Relay::new(&db.database, Recorder::new(), never).drain(std::future::pending()).await.unwrap_err();
-    assert_eq!(error.to_string(), "timeout must be less than the lease");
+    for (never, expected) in [
+        (
+            RelayOptions { timeout: Duration::from_mins(5), ..options("never") },
+            "timeout is more than half of the lease",
+        ),
+        (RelayOptions { batch: 0, ..options("never") }, "batch is 0, allowed are 1 to 10000"),
+    ] {
+        let error = Relay::new(&db.database, Recorder::new(), never).drain(std::future::pending()).await.unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[rstest]

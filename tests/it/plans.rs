@@ -272,7 +272,7 @@ async fn the_relay_has_its_indexes(#[future(awt)] db: TestDatabase) {
                 .map(|(message, outcome)| Settlement::new(message, claimed.claim_id, outcome))
                 .collect();
             assert_eq!(queue.settle(&settled).await?, settled.len());
-            queue.replay(&Replay::All, 10).await?;
+            queue.replay(&Replay::All, Utc::now(), 10).await?;
             queue.list_dead(5).await?;
             queue.prune(7, 100).await?;
             queue.prune_orphans(7, 100).await?;

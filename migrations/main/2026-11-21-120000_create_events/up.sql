@@ -70,6 +70,17 @@ COMMENT ON FUNCTION event_tag_hash(text) IS 'What event_tags holds of a tag.';
 REVOKE EXECUTE ON FUNCTION event_tag_hash(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_tag_hash(text) TO bedplate_app, bedplate_system, bedplate_definer;
 
+-- What serde_json reads, and most other readers: text this short can hold neither.
+CREATE FUNCTION json_is_readable(value jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN octet_length(value::text) < 200
+        OR NOT jsonb_path_exists(value, 'strict $.**{100 to last}')
+           AND NOT jsonb_path_exists(value, 'strict $.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))');
+COMMENT ON FUNCTION json_is_readable(jsonb) IS
+    'Less than a hundred levels deep, no number beyond 1e308: what is more than that, PostgreSQL stores and clients cannot read.';
+REVOKE EXECUTE ON FUNCTION json_is_readable(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION json_is_readable(jsonb) TO bedplate_app, bedplate_system, bedplate_definer;
+
 ALTER TABLE events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE events FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON events TO bedplate_app

@@ -12,6 +12,10 @@ DECLARE
     last bigint := coalesce(pg_sequence_last_value('public.events_position_seq'), 0);
     announced bigint;
 BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'event_head() asks the primary: a standby does not see who is appending'
+            USING ERRCODE = 'feature_not_supported';
+    END IF;
     SELECT min((classid::bigint & 4095) << 31 | objid::bigint) INTO announced
       FROM pg_locks
      WHERE locktype = 'advisory' AND objsubid = 2 AND mode = 'ShareLock' AND granted
@@ -26,13 +30,17 @@ COMMENT ON FUNCTION event_head() IS
 REVOKE EXECUTE ON FUNCTION event_head() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_head() TO bedplate_app, bedplate_system;
 
-CREATE FUNCTION event_server_start() RETURNS bigint
+-- A crash keeps the postmaster, and transaction ids that were not yet on disk are given out again: it resets the
+-- statistics, also those of the background writer.
+CREATE FUNCTION event_token_origin(tenant uuid) RETURNS bigint
     LANGUAGE sql STABLE PARALLEL RESTRICTED
     -- Not extract(), whose numeric takes ten times as long.
-    RETURN (date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint;
-COMMENT ON FUNCTION event_server_start() IS 'For event_token(): microseconds that tell one run of the server from another.';
-REVOKE EXECUTE ON FUNCTION event_server_start() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION event_server_start() TO bedplate_app, bedplate_definer;
+    RETURN ((date_part('epoch', pg_postmaster_start_time()) * 1000000)::bigint
+            # (date_part('epoch', pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint)
+         # (uuid_hash_extended(tenant, 0) & 4294967295);
+COMMENT ON FUNCTION event_token_origin(uuid) IS 'For event_token(): tells one life of the server from another, and a tenant from others.';
+REVOKE EXECUTE ON FUNCTION event_token_origin(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION event_token_origin(uuid) TO bedplate_app, bedplate_definer;
 
 -- For a decision: a token, then what is decided on, in a later statement, then the append with the token. The head
 -- comes from before the snapshot. A position would not do: an append that is under way has a lower one than events
@@ -46,12 +54,12 @@ DECLARE
     head bigint := public.event_head();
     last bigint := coalesce(pg_sequence_last_value('public.events_position_seq'), 0);
 BEGIN
-    RETURN concat_ws('.', public.event_server_start(), head, last,
+    RETURN concat_ws('.', public.event_token_origin(public.require_tenant()), head, last,
         coalesce(pg_current_xact_id_if_assigned(), '0'), pg_current_snapshot());
 END
 $$;
 COMMENT ON FUNCTION event_token() IS
-    'What was committed before, as the condition of an append wants it ("after"): take it before you read what you decide on. Good until the server is started anew.';
+    'What was committed before, as the condition of an append wants it ("after"): take it before you read what you decide on. Good for this tenant, until the server is started anew.';
 REVOKE EXECUTE ON FUNCTION event_token() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_token() TO bedplate_app;
 
@@ -86,6 +94,18 @@ COMMENT ON FUNCTION rarest_event_tag(uuid, text[], bigint) IS
     'The hash of the tag that the fewest events after a position have; from a thousand on they count as equal.';
 REVOKE EXECUTE ON FUNCTION rarest_event_tag(uuid, text[], bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION rarest_event_tag(uuid, text[], bigint) TO bedplate_app, bedplate_definer;
+
+-- Lax: a filter looks into an array, but .type() says what it is.
+CREATE FUNCTION is_event_condition(condition jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN jsonb_path_match(condition, '$.fail_if_events_match.type() == "array"
+        && !exists($.fail_if_events_match[*] ? (@.type() != "object"
+               || exists(@.tags) && @.tags.type() != "array" || exists(@.types) && @.types.type() != "array"))
+        && !exists($.fail_if_events_match[*].tags[*] ? (@.type() != "string" || !(@ like_regex "^[^:]+:.")))
+        && !exists($.fail_if_events_match[*].types[*] ? (@.type() != "string" || @ == ""))', silent => true);
+COMMENT ON FUNCTION is_event_condition(jsonb) IS 'For append_events(): whether a condition has items whose tags and types are arrays of what events can have.';
+REVOKE EXECUTE ON FUNCTION is_event_condition(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION is_event_condition(jsonb) TO bedplate_definer;
 
 -- Exactly what the condition says, under the locks of append_events().
 CREATE FUNCTION check_event_condition(tenant uuid, condition jsonb, token text[]) RETURNS void
@@ -185,7 +205,9 @@ DECLARE
     tenant constant uuid := public.require_tenant();
     seed constant bigint := uuid_hash_extended(tenant, 0);
     -- The greatest name that an earlier append of this transaction has locked; '': this is the first one.
-    held constant text := coalesce(current_setting('bedplate.last_event_name', true), '');
+    held constant text := substr(coalesce(current_setting('bedplate.last_event_name', true), ''), 20);
+    -- What it has announced; a second announcement would be one more lock.
+    announced bigint := nullif(substr(current_setting('bedplate.last_event_name', true), 1, 19), '')::bigint;
     items constant jsonb := condition -> 'fail_if_events_match';
     token constant text[] := string_to_array(condition ->> 'after', '.');
     tags text[];
@@ -204,8 +226,10 @@ BEGIN
     END IF;
     IF (CASE jsonb_typeof(events) WHEN 'array' THEN
             jsonb_array_length(events) BETWEEN 1 AND 1000
+            AND public.json_is_readable(events)
             AND NOT jsonb_path_exists(events, 'strict $[*] ? (@.type() != "object")')
-            AND NOT jsonb_path_exists(events, '$[*] ? (@.metadata.type() != "object" && @.metadata.type() != "null")') END)
+            AND NOT jsonb_path_exists(events, '$[*] ? (@.metadata.type() != "object" && @.metadata.type() != "null")')
+            AND NOT jsonb_path_exists(events, '$[*] ? (@.tags.size() > 1000)') END)
     THEN
         SELECT coalesce(array_agg(DISTINCT t.tag) FILTER (WHERE t.ordinality IS NOT NULL), '{}'), array_agg(DISTINCT e.event_type)
           INTO tags, types
@@ -216,22 +240,23 @@ BEGIN
     IF (array_position(tags || types, NULL) IS NULL AND array_position(tags, '') IS NULL
         AND array_to_string(tags || types, '') !~ '[\x01-\x1f]'
         AND array_to_string(tags, E'\x1f') ~ '^([^:\x1f]+:[^\x1f]+(\x1f|$))*$'
-        AND array_to_string(types, E'\x1f') ~ '^([^\x1f]*[^\s\x1f][^\x1f]*(\x1f|$))+$') IS NOT TRUE
+        AND array_to_string(types, E'\x1f') ~ '^([^\x1f]*[^\s\x1f][^\x1f]*(\x1f|$))+$'
+        AND 255 >= ALL (SELECT length(t) FROM unnest(tags) AS t)) IS NOT TRUE
     THEN
-        RAISE EXCEPTION 'append_events() takes an array of 1 to 1000 objects with an event_type, metadata that are an object, and tags of the form key:value; no control characters'
+        RAISE EXCEPTION 'append_events() takes an array of 1 to 1000 objects with an event_type, metadata that are an object, and at most 1000 tags of the form key:value; at most 255 characters each, no control characters, fewer than 100 levels of JSON, no number beyond 1e308'
             USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'events', CONSTRAINT = 'events_events_check';
     END IF;
     shared := tags || ARRAY(SELECT E'\x01' || t FROM unnest(types) AS t);
 
     IF condition IS NOT NULL THEN
-        IF (CASE jsonb_typeof(items) WHEN 'array' THEN jsonb_array_length(items) BETWEEN 1 AND 100 END) THEN
+        IF (CASE WHEN public.is_event_condition(condition) THEN jsonb_array_length(items) BETWEEN 1 AND 100 END) THEN
             -- NULL stands for an item that any event matches.
             SELECT array_agg(coalesce(i.item #>> '{tags,0}', E'\x01' || t.type)) INTO exclusive
               FROM jsonb_array_elements(items) AS i (item)
               LEFT JOIN LATERAL jsonb_array_elements_text(i.item -> 'types') AS t (type) ON i.item #>> '{tags,0}' IS NULL;
         END IF;
-        IF exclusive = '{}' OR array_position(exclusive, '') IS NOT NULL THEN
-            RAISE EXCEPTION 'a condition is an object with an array fail_if_events_match of 1 to 100 items, and no tag of them is empty'
+        IF exclusive = '{}' OR 256 < ANY (SELECT length(n) FROM unnest(exclusive) AS n) THEN
+            RAISE EXCEPTION 'a condition is an object with an array fail_if_events_match of 1 to 100 items, whose types and tags are such as events have'
                 USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'condition', CONSTRAINT = 'events_condition_check';
         ELSIF token IS NOT NULL
             AND (num_nulls(token[1]::bigint, token[2]::bigint, token[3]::bigint, token[4]::xid8, token[5]::pg_snapshot) > 0
@@ -239,8 +264,8 @@ BEGIN
         THEN
             RAISE EXCEPTION 'after is no token of event_token()'
                 USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'after', CONSTRAINT = 'events_after_check';
-        ELSIF token[1]::bigint <> public.event_server_start() THEN
-            RAISE EXCEPTION 'append condition failed: the token is from before the server was started'
+        ELSIF token[1]::bigint <> public.event_token_origin(tenant) THEN
+            RAISE EXCEPTION 'append condition failed: the token is from before the server was started, or of another tenant'
                 USING ERRCODE = 'BP001', DETAIL = '{"stale_token": true}', HINT = 'Read again, and decide again.';
         END IF;
     END IF;
@@ -271,7 +296,9 @@ BEGIN
             SELECT FROM unnest(names) AS n (name)
              WHERE n.name <= held COLLATE "C"
                AND NOT (CASE WHEN n.name = ANY (exclusive) THEN pg_try_advisory_xact_lock(hashtextextended(n.name, seed))
-                             ELSE pg_try_advisory_xact_lock_shared(hashtextextended(n.name, seed)) END))
+                             -- The second one is there for what it holds exclusively, while others wait for it.
+                             ELSE pg_try_advisory_xact_lock_shared(hashtextextended(n.name, seed))
+                                  OR pg_try_advisory_xact_lock(hashtextextended(n.name, seed)) END))
         THEN
             RAISE EXCEPTION 'another append is under way, and this is not the first one of its transaction'
                 USING ERRCODE = 'serialization_failure', HINT = 'Run the transaction again.';
@@ -280,10 +307,10 @@ BEGIN
                      ELSE pg_advisory_xact_lock_shared(hashtextextended(n.name, seed)) END
            FROM unnest(names) AS n (name) WHERE n.name > held COLLATE "C";
     END IF;
-    PERFORM pg_advisory_xact_lock_shared(
-                (1207959552 | ((seed & 4095) << 12) | (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) >> 31))::int,
-                (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) & 2147483647)::int),
-            set_config('bedplate.last_event_name', greatest(names[cardinality(names)], held) COLLATE "C", true);
+    announced := least(announced, coalesce(pg_sequence_last_value('public.events_position_seq'), 0));
+    PERFORM pg_advisory_xact_lock_shared((1207959552 | ((seed & 4095) << 12) | (announced >> 31))::int, (announced & 2147483647)::int),
+            set_config('bedplate.last_event_name',
+                       lpad(announced::text, 19, '0') || greatest(names[cardinality(names)] COLLATE "C", held), true);
 
     IF stream IS NOT NULL THEN
         version := public.check_event_stream(tenant, stream);
@@ -341,14 +368,19 @@ DECLARE
     name text;
     position bigint;
 BEGIN
+    -- 255: so long a tag may be; of 2048 bytes array_to_tsvector() would forget the first.
     IF (tenant IS NOT NULL AND coalesce(strpos(array_to_string(new.tags, ''), E'\x1f'), 0) = 0
+        AND coalesce(octet_length(array_to_string(new.tags, '')), 0) <= 255
         AND array_to_string(new.tags || (E'\x01' || new.event_type), E'\x1f', E'\x1f')
             ~ '^([^:\x01-\x1f]+:[^\x01-\x1f]+\x1f){0,3}\x01[^\x01-\x1f]*[^\s\x01-\x1f][^\x01-\x1f]*$'
         AND (CASE WHEN condition IS NULL THEN true
                   ELSE first_tag = ANY (new.tags) AND (condition #> '{fail_if_events_match,1}') IS NULL
-                       AND coalesce(after ~ '^\d+\.\d+\.\d+\.\d+\.\d+:\d+:[\d,]*$'
-                                    AND token[1]::bigint = public.event_server_start(), true) END)
+                       AND public.is_event_condition(condition)
+                       AND (after IS NULL
+                            OR cardinality(token) = 5 AND token[1]::bigint = public.event_token_origin(tenant)
+                               AND num_nulls(token[3]::bigint, token[4]::xid8, token[5]::pg_snapshot) = 0) END)
         AND stream IS NULL AND jsonb_typeof(coalesce(new.metadata, '{}')) = 'object'
+        AND public.json_is_readable(new.event_data) IS NOT FALSE AND public.json_is_readable(new.metadata) IS NOT FALSE
         AND coalesce(current_setting('bedplate.last_event_name', true), '') = ''
         AND current_setting('transaction_isolation') = 'read committed') IS NOT TRUE
     THEN
@@ -369,9 +401,10 @@ BEGIN
         END IF;
     END LOOP;
     -- The announcement, and what a later append of this transaction has to know.
-    IF pg_advisory_xact_lock_shared((1207959552 | ((seed & 4095) << 12) | (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) >> 31))::int,
-                                    (coalesce(pg_sequence_last_value('public.events_position_seq'), 0) & 2147483647)::int) IS NULL
-        OR set_config('bedplate.last_event_name', coalesce(names[cardinality(names)], E'\x01' || new.event_type), true) IS NULL
+    position := coalesce(pg_sequence_last_value('public.events_position_seq'), 0);
+    IF pg_advisory_xact_lock_shared((1207959552 | ((seed & 4095) << 12) | (position >> 31))::int, (position & 2147483647)::int) IS NULL
+        OR set_config('bedplate.last_event_name',
+                      lpad(position::text, 19, '0') || coalesce(names[cardinality(names)], E'\x01' || new.event_type), true) IS NULL
     THEN
         NULL;
     END IF;

@@ -25,8 +25,9 @@ CREATE TABLE outbox_events (
     CONSTRAINT outbox_events_event_type_check CHECK (btrim(event_type) <> ''),
     CONSTRAINT outbox_events_entity_type_check CHECK (btrim(entity_type) <> ''),
     CONSTRAINT outbox_events_entity_id_check CHECK (btrim(entity_id) <> ''),
-    -- No client can hold infinity.
-    CONSTRAINT outbox_events_available_at_check CHECK (isfinite(available_at)),
+    CONSTRAINT outbox_events_payload_check CHECK (json_is_readable(payload) AND octet_length(payload::text) <= 1048576),
+    -- Clients hold neither infinity nor every year that PostgreSQL does.
+    CONSTRAINT outbox_events_available_at_check CHECK (available_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT outbox_events_lease_expires_at_check CHECK ((claim_id IS NULL) = (lease_expires_at IS NULL)),
     CONSTRAINT outbox_events_retry_count_check CHECK (retry_count >= 0),
     CONSTRAINT outbox_events_dead_at_check CHECK (dead_at IS NULL OR published_at IS NULL)

@@ -1,3 +1,14 @@
+-- What serde_json reads, and most other readers: text this short can hold neither.
+CREATE FUNCTION json_is_readable(value jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN octet_length(value::text) < 200
+        OR NOT jsonb_path_exists(value, 'strict $.**{100 to last}')
+           AND NOT jsonb_path_exists(value, 'strict $.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))');
+COMMENT ON FUNCTION json_is_readable(jsonb) IS
+    'Less than a hundred levels deep, no number beyond 1e308: what is more than that, PostgreSQL stores and clients cannot read.';
+REVOKE EXECUTE ON FUNCTION json_is_readable(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION json_is_readable(jsonb) TO bedplate_app, bedplate_system;
+
 -- No foreign key to tenants: that a tenant is gone is a message too, and would go with it. The dead letters of such a
 -- tenant go with the prune; where tenants are in another database, they stay.
 CREATE TABLE outbox_events (
@@ -25,8 +36,9 @@ CREATE TABLE outbox_events (
     CONSTRAINT outbox_events_event_type_check CHECK (btrim(event_type) <> ''),
     CONSTRAINT outbox_events_entity_type_check CHECK (btrim(entity_type) <> ''),
     CONSTRAINT outbox_events_entity_id_check CHECK (btrim(entity_id) <> ''),
-    -- No client can hold infinity.
-    CONSTRAINT outbox_events_available_at_check CHECK (isfinite(available_at)),
+    CONSTRAINT outbox_events_payload_check CHECK (json_is_readable(payload) AND octet_length(payload::text) <= 1048576),
+    -- Clients hold neither infinity nor every year that PostgreSQL does.
+    CONSTRAINT outbox_events_available_at_check CHECK (available_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT outbox_events_lease_expires_at_check CHECK ((claim_id IS NULL) = (lease_expires_at IS NULL)),
     CONSTRAINT outbox_events_retry_count_check CHECK (retry_count >= 0),
     CONSTRAINT outbox_events_dead_at_check CHECK (dead_at IS NULL OR published_at IS NULL)

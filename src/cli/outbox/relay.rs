@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// Where to post: http or https
     #[arg(long, value_name = "URL")]
     webhook: String,
-    /// A file with the secret that signs: whsec_ and base64, or any text of 24 bytes and more
+    /// A file with the secret that signs: whsec_ and base64, or any text of 24 bytes and more, which is taken as it is: no base64
     #[arg(long, value_name = "FILE", conflicts_with = "secret_env")]
     secret_file: Option<PathBuf>,
     /// The variable with the secret
@@ -53,7 +53,7 @@ pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) ->
         let options = RelayOptions {
             worker: format!("{}:{worker}", options.worker),
             timeout: Duration::from_secs(args.timeout),
-            lease: Duration::from_secs(args.timeout + 50),
+            lease: Duration::from_secs(2 * args.timeout + 40),
             retry: RetryPolicy { max_attempts: args.max_attempts, ..options.retry },
             ..options
         };
@@ -65,7 +65,7 @@ pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) ->
     let relays: Vec<_> = (1..=args.workers).map(relay).collect();
     let (progress, (stop, stopped)) = (Progress::new(), watch::channel(false));
     progress.step(if args.once { "publishing what is due" } else { "publishing; Ctrl-C ends it" });
-    let mut work = std::pin::pin!(try_join_all(relays.iter().map(|relay| {
+    let mut work = std::pin::pin!(join_all(relays.iter().map(|relay| {
         let mut stopped = stopped.clone();
         async move {
             if args.once {
@@ -102,7 +102,8 @@ pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) ->
     };
     progress.finish();
     println!("{}.", line(sum(&relays)));
-    ended.map(|_| ())
+    // The others have gone on to their end.
+    ended.into_iter().try_for_each(|relayed| relayed.map(drop))
 }
 
 /// Asked for before anything is published.

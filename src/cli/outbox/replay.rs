@@ -34,13 +34,14 @@ pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) ->
         (None, None) => Replay::All,
     };
     let which = &which;
-    let mut all = 0;
+    // What dies again meanwhile is not brought back again.
+    let (until, mut all) = (chrono::Utc::now(), 0);
     loop {
         let some = if name == DatabaseName::Rfq {
-            let replay = async move |tx: crate::RfqSystemTx| tx.outbox_queue().replay(which, BATCH).await;
+            let replay = async move |tx: crate::RfqSystemTx| tx.outbox_queue().replay(which, until, BATCH).await;
             database.rfq().system_tx("outbox.replay", replay).await?
         } else {
-            let replay = async move |tx: crate::SystemTx| tx.outbox_queue().replay(which, BATCH).await;
+            let replay = async move |tx: crate::SystemTx| tx.outbox_queue().replay(which, until, BATCH).await;
             database.system_tx("outbox.replay", replay).await?
         };
         all += some;
