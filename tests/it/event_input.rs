@@ -100,7 +100,7 @@ async fn a_bad_event_is_refused(#[future(awt)] db: TestDatabase, #[case] bad: &s
 #[case::type_for_types(r#"$E$, '{"fail_if_events_match": [{"tags": ["a:1"], "types": "T"}]}'"#, CONDITION)]
 #[case::tags_as_object(r#"$E$, '{"fail_if_events_match": [{"tags": {"0": "a:1"}}]}'"#, CONDITION)]
 #[case::items_as_object(r#"$E$, '{"fail_if_events_match": {"0": {"tags": ["a:1"]}}}'"#, CONDITION)]
-#[case::long_tag(r#"$E$, jsonb_build_object('fail_if_events_match', jsonb_build_array(jsonb_build_object('tags', ARRAY['a:' || repeat('x', 300)])))"#, CONDITION)]
+#[case::long_tag(r"$E$, jsonb_build_object('fail_if_events_match', jsonb_build_array(jsonb_build_object('tags', ARRAY['a:' || repeat('x', 300)])))", CONDITION)]
 #[case::too_many_items(r#"$E$, (SELECT jsonb_build_object('fail_if_events_match', jsonb_agg('{"tags": ["a:1"]}'::jsonb)) FROM generate_series(1, 101))"#, CONDITION)]
 #[case::stream_without_all("$E$, NULL, '{}'", STREAM)]
 #[case::stream_without_type(r#"$E$, NULL, '{"aggregate_id": "01900000-0000-7000-8000-000000000001"}'"#, STREAM)]
