@@ -102,7 +102,8 @@ pub enum AppendConflict {
         /// Where it is.
         version: i32,
     },
-    /// The token is from before the server was started, or from another server: what came between is not known.
+    /// The token is from before the server was started, from another server, or of another tenant: what came between is
+    /// not known.
     StaleToken {
         /// Always true.
         stale_token: bool,
@@ -118,7 +119,9 @@ impl std::fmt::Display for AppendConflict {
             Self::Stream { aggregate_id, expected, version } => {
                 write!(f, "stream {aggregate_id} is at version {version}, expected was {expected}")
             }
-            Self::StaleToken { .. } => f.write_str("the token is from before the server was started"),
+            Self::StaleToken { .. } => {
+                f.write_str("the token is from before the server was started, or of another tenant")
+            }
         }
     }
 }

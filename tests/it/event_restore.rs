@@ -9,7 +9,7 @@ use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::events::{AppendCondition, AppendConflict, EventToken, ExpectedVersion, ReadFrom, Seen, Stream};
 use bedplate::models::{NewTenant, TenantType};
 use bedplate::{Config, Database, DatabaseUrl, Environment, Error, Result, TenantContext};
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use uuid::Uuid;
 
 use crate::event_conditions::{append_sql, conflicting_item, event, query};
@@ -71,6 +71,27 @@ async fn a_token_is_stale_after_a_restart() {
     let again = read_to_decide(&db, &context, "x").await;
     assert_eq!(again.events, seen.events);
     append(&db, &context, "x", &again.token).await.unwrap();
+}
+
+/// A crash of one process ends all others but the first, and transaction ids that were not on disk come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_stale_after_a_crash() {
+    let own = started().await;
+    let db = database(&own, "bedplate").await;
+    let context = tenant(&db).await;
+    let seen = read_to_decide(&db, &context, "x").await;
+    let (mut victim, mut other) =
+        (connection(&admin(&own, "bedplate")).await, connection(&admin(&own, "bedplate")).await);
+    let pid = texts(&mut victim, "SELECT pg_backend_pid()::text").await.remove(0);
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    while other.batch_execute("SELECT").await.is_ok() {}
+    let outcome = loop {
+        match append(&db, &context, "x", &seen.token).await {
+            Err(Error::Unavailable { .. }) => tokio::task::yield_now().await,
+            outcome => break outcome,
+        }
+    };
+    assert!(is_stale(&outcome), "{outcome:?}");
 }
 
 /// 1. A server that has counted many transactions has events: with tags, of a stream, of an append in a savepoint.
