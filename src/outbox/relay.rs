@@ -64,8 +64,9 @@ impl<S: Sink> Relay<S> {
     /// does not have is let go, so that another worker may claim it at once.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for bad options; those of the first look at the database, unless they pass by themselves:
-    /// they are logged, as later ones are, and it tries again. Those of the last settlement: then leases run out.
+    /// [`Error::Invalid`](crate::Error::Invalid) for bad options; those of the first look at the database, unless they
+    /// pass by themselves: they are logged, as later ones are, and it tries again. Those of the last settlement: then
+    /// leases run out.
     pub async fn run_until(&self, shutdown: impl Future<Output = ()>) -> Result<Relayed> {
         self.run(shutdown, false).await
     }

@@ -7,7 +7,7 @@ CREATE FUNCTION json_is_readable(value jsonb) RETURNS boolean
 COMMENT ON FUNCTION json_is_readable(jsonb) IS
     'Less than a hundred levels deep, no number beyond 1e308: what is more than that, PostgreSQL stores and clients cannot read.';
 REVOKE EXECUTE ON FUNCTION json_is_readable(jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION json_is_readable(jsonb) TO bedplate_app, bedplate_system;
+GRANT EXECUTE ON FUNCTION json_is_readable(jsonb) TO bedplate_app, bedplate_system, bedplate_definer;
 
 -- No foreign key to tenants: that a tenant is gone is a message too, and would go with it. The dead letters of such a
 -- tenant go with the prune; where tenants are in another database, they stay.
