@@ -296,10 +296,10 @@ async fn an_entity_with_much_to_send_that_hangs_is_passed(#[future(awt)] db: Tes
     send(&db, &home.context, &[("black", 21)]).await;
     let options = RelayOptions { batch: 8, ..options("hangs") };
     let relay = Relay::new(&db.database, Arc::new(Hangs(passed.clone())), options);
+    let passed = tokio::time::timeout(Duration::from_secs(8), passed.notified());
     tokio::select! {
         ended = relay.run_until(std::future::pending()) => panic!("{ended:?}"),
-        () = passed.notified() => {} // 2
-        () = tokio::time::sleep(Duration::from_secs(8)) => panic!("it was not passed"),
+        passed = passed => passed.unwrap(), // 2
     }
 }
 
