@@ -24,6 +24,9 @@ use crate::error::Result;
 /// While the sink is at work on others, what it has answered is settled this often.
 const SETTLE_EVERY: Duration = Duration::from_millis(20);
 
+/// The sink has not answered for so long: what it has is not waited for.
+const SLOW: Duration = Duration::from_millis(100);
+
 /// So many batches are claimed while their entities are few and slow.
 const BATCHES: usize = 4;
 
@@ -87,12 +90,13 @@ impl<S: Sink> Relay<S> {
         let (answers, mut answered) = mpsc::unbounded_channel();
         let mut work = Work::new(answers);
         let mut settled: Vec<Settlement> = Vec::new();
-        let (mut settled_at, mut look_at) = (Instant::now(), Instant::now());
+        let (mut settled_at, mut look_at, mut heard_at) = (Instant::now(), Instant::now(), Instant::now());
         let mut trouble = Trouble::default();
         loop {
             work.start(&self.sink, &self.options);
             while let Ok(settlement) = answered.try_recv() {
                 work.open -= 1;
+                heard_at = Instant::now();
                 settled.push(settlement);
             }
             let stopping = work.stop.load(Ordering::Relaxed);
@@ -106,7 +110,8 @@ impl<S: Sink> Relay<S> {
             };
             // What is claimed and all at the sink may be few entities that are slow: others go past them.
             let batch = usize::from(self.options.batch);
-            let most = if work.is_started() { batch * BATCHES } else { batch };
+            let slow = work.is_started() && heard_at.elapsed() >= SLOW;
+            let most = if slow { batch * BATCHES } else { batch };
             let room = most.saturating_sub(work.open).min(batch);
             let wants = !stopping && room > 0 && work.running.len() < self.options.in_flight.max(1);
             let next = match (settle_at, wants.then_some(look_at)) {
@@ -162,13 +167,14 @@ impl<S: Sink> Relay<S> {
             let woken = async {
                 match (&wakeups, wants) {
                     (Some(wakeups), true) => wakeups.wait(wait.unwrap_or(self.options.poll)).await,
-                    _ => tokio::time::sleep(wait.unwrap_or(self.options.poll)).await,
+                    _ => tokio::time::sleep(wait.unwrap_or(self.options.poll).min(SLOW)).await,
                 }
             };
             tokio::select! {
                 () = &mut shutdown, if !stopping => work.stop(),
                 Some(settlement) = answered.recv() => {
                     work.open -= 1;
+                    heard_at = Instant::now();
                     settled.push(settlement);
                 }
                 Some(_) = work.running.join_next() => {}
