@@ -187,6 +187,9 @@ diesel::table! {
         partition -> Int4,
         /// How many shares there are.
         partitions -> Int4,
+        /// The partition key: aggregate, tenant, or tag: and the key of a tag. Another one would put events into shares that are past them.
+        #[max_length = 300]
+        partition_by -> Varchar,
         /// Up to here everything is done.
         position -> Int8,
         /// The worker that has it.

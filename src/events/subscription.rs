@@ -60,8 +60,7 @@ impl Subscription {
     }
 
     /// In so many shares (1 to 1,000), so that as many workers can be at work. Number and key stay for as long as the
-    /// name does: events of a share would be in another one, and skipped. Another number is refused, another key is not
-    /// noticed.
+    /// name does: an event would be in another share, perhaps in one that is past it. Another number or key is refused.
     #[must_use]
     pub fn partitions(mut self, partitions: u16, by: PartitionBy) -> Self {
         self.partitions = partitions;
@@ -103,6 +102,9 @@ impl Subscription {
     pub(super) fn check(&self) -> Result<()> {
         let mut check = Check::default();
         check.text("name", &self.name, 1..=255);
+        if let PartitionBy::Tag(key) = &self.partition_by {
+            check.text("partition_by", key, 1..=255);
+        }
         if !(1..=1000).contains(&self.partitions) {
             check.add("partitions", format!("are {}, allowed are 1 to 1000", self.partitions));
         }
@@ -125,6 +127,16 @@ impl Subscription {
         };
         let key_tag = Some(self.key_tag.as_str()).filter(|tag| !tag.is_empty());
         Share { key, key_tag, partition, partitions: self.partitions.into() }
+    }
+}
+
+impl std::fmt::Display for PartitionBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Aggregate => f.write_str("aggregate"),
+            Self::Tag(key) => write!(f, "tag:{key}"),
+            Self::Tenant => f.write_str("tenant"),
+        }
     }
 }
 
@@ -201,6 +213,8 @@ pub(super) struct Standing {
     pub(super) partition: i32,
     #[diesel(sql_type = Integer)]
     pub(super) partitions: i32,
+    #[diesel(sql_type = Text)]
+    pub(super) partition_by: String,
     #[diesel(sql_type = BigInt)]
     pub(super) position: i64,
 }
@@ -212,7 +226,7 @@ pub(super) async fn standings(
     name: &str,
 ) -> Result<(i64, Vec<Standing>)> {
     let standings = sql_query(
-        "SELECT partition, partitions, position FROM event_subscriptions \
+        "SELECT partition, partitions, partition_by, position FROM event_subscriptions \
           WHERE tenant_id = $1 AND name = $2 ORDER BY partition",
     )
     .bind::<SqlUuid, _>(tenant)
@@ -231,22 +245,28 @@ pub(super) async fn ensure(
     tenant: Uuid,
     subscription: &Subscription,
 ) -> Result<()> {
+    let key = subscription.partition_by.to_string();
     let insert = sql_query(
-        "INSERT INTO event_subscriptions (tenant_id, name, partition, partitions, position) \
-         SELECT $1, $2, n, $3, CASE WHEN $4 THEN event_head() ELSE 0 END FROM generate_series(0, $3 - 1) AS n \
+        "INSERT INTO event_subscriptions (tenant_id, name, partition, partitions, partition_by, position) \
+         SELECT $1, $2, n, $3, $4, CASE WHEN $5 THEN event_head() ELSE 0 END FROM generate_series(0, $3 - 1) AS n \
          ON CONFLICT DO NOTHING",
     )
     .bind::<SqlUuid, _>(tenant)
     .bind::<Text, _>(&subscription.name)
     .bind::<Integer, _>(i32::from(subscription.partitions))
+    .bind::<Text, _>(&key)
     .bind::<Bool, _>(subscription.from_head);
     cached(insert).execute(&mut connection).await?;
     let (_, standings) = standings(connection, tenant, &subscription.name).await?;
-    match standings.iter().find(|standing| standing.partitions != i32::from(subscription.partitions)) {
+    let (name, partitions) = (&subscription.name, i32::from(subscription.partitions));
+    // In one share the key says nothing.
+    let is_other =
+        |standing: &&Standing| standing.partitions != partitions || partitions > 1 && standing.partition_by != key;
+    match standings.iter().find(is_other) {
         None => Ok(()),
-        Some(standing) => Err(Error::configuration(format!(
-            "subscription {} has {} shares, not {}: keep the number, or give the subscription another name",
-            subscription.name, standing.partitions, subscription.partitions
+        Some(Standing { partitions: had, partition_by, .. }) => Err(Error::configuration(format!(
+            "subscription {name} has {had} shares by {partition_by}, not {partitions} by {key}: \
+             keep them, or give the subscription another name"
         ))),
     }
 }

@@ -168,4 +168,12 @@ mod tests {
         let secret = "a secret of at least twenty-four bytes".parse().unwrap();
         assert_eq!(Webhook::new(url, secret).unwrap_err().to_string(), expected);
     }
+
+    /// The path may hold a token.
+    #[test]
+    fn debug_shows_neither_path_nor_secret() {
+        let secret = "a secret of at least twenty-four bytes".parse().unwrap();
+        let webhook = Webhook::new("https://example.org/hooks/T0KEN?key=hush", secret).unwrap();
+        assert_eq!(format!("{webhook:?}"), "Webhook(https://example.org)");
+    }
 }

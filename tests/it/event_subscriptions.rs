@@ -101,14 +101,23 @@ async fn a_bad_subscription_is_refused(#[future(awt)] db: TestDatabase) {
         all(""),
         all("a").batch(0),
         all("a").partitions(0, PartitionBy::Aggregate),
+        all("a").partitions(2, PartitionBy::Tag(String::new())),
         all("a").lease(Duration::ZERO),
         Subscription::new("a", EventQuery::from(QueryItem::default().with_tag("course"))),
     ] {
         assert!(matches!(db.subscribe(&home.context, bad).await, Err(Error::Invalid { .. })));
     }
     db.subscribe(&home.context, all("a").partitions(2, PartitionBy::Aggregate)).await.unwrap();
-    let other = db.subscribe(&home.context, all("a").partitions(3, PartitionBy::Aggregate)).await;
-    assert!(matches!(other, Err(Error::Configuration { .. })));
+    for (partitions, by) in
+        [(3, PartitionBy::Aggregate), (2, PartitionBy::Tag("course".into())), (2, PartitionBy::Tenant)]
+    {
+        let other = db.subscribe(&home.context, all("a").partitions(partitions, by)).await;
+        assert!(matches!(other, Err(Error::Configuration { .. })));
+    }
+    db.subscribe(&home.context, all("a").partitions(2, PartitionBy::Aggregate)).await.unwrap();
+    // In one share every key means the same.
+    db.subscribe(&home.context, all("b")).await.unwrap();
+    db.subscribe(&home.context, all("b").partitions(1, PartitionBy::Tenant)).await.unwrap();
 }
 
 /// 1. Tenant A appends event 1 and does not commit.

@@ -66,6 +66,7 @@ mod migrations;
 mod organizations;
 mod outbox;
 mod outbox_cli;
+mod outbox_failures;
 mod outbox_order;
 mod outbox_relay;
 mod outbox_webhook;

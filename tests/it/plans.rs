@@ -135,7 +135,7 @@ async fn every_query_of_marketdata_has_an_index(#[future(awt)] marketdata_db: Te
     let mut owner = connection(&db.url).await;
     execute(
         &mut owner,
-        "SELECT create_price_tick_partition((now() AT TIME ZONE 'UTC')::date - n) FROM generate_series(1, 30) AS n; \
+        "SELECT create_price_tick_partition((now() AT TIME ZONE 'UTC')::date - n) FROM generate_series(-3, 30) AS n; \
          SET ROLE bedplate_system; \
          INSERT INTO venues SELECT 'V' || n, 'Venue', 'US', 'UTC' FROM generate_series(100, 300) AS n; \
          INSERT INTO instruments SELECT 'S' || n, 'Instrument', (ARRAY['equity', 'fx', 'bond', 'commodity', 'crypto'])[1 + n % 5], \

@@ -229,7 +229,8 @@ BEGIN
             AND public.json_is_readable(events)
             AND NOT jsonb_path_exists(events, 'strict $[*] ? (@.type() != "object")')
             AND NOT jsonb_path_exists(events, '$[*] ? (@.metadata.type() != "object" && @.metadata.type() != "null")')
-            AND NOT jsonb_path_exists(events, '$[*] ? (@.tags.size() > 1000)') END)
+            AND NOT jsonb_path_exists(events, '$[*] ? (@.tags.size() > 1000)')
+            AND NOT jsonb_path_exists(events, 'strict $[*] ? (exists (@.tags[*] ? (@.type() != "string")))') END)
     THEN
         SELECT coalesce(array_agg(DISTINCT t.tag) FILTER (WHERE t.ordinality IS NOT NULL), '{}'), array_agg(DISTINCT e.event_type)
           INTO tags, types
@@ -360,6 +361,7 @@ DECLARE
     tenant constant uuid := public.current_tenant();
     seed constant bigint := uuid_hash_extended(tenant, 0);
     new public.events := CASE WHEN jsonb_typeof(events -> 0) = 'object' AND (events -> 1) IS NULL
+                                   AND NOT events @? '$[0] ? (@.tags[*].type() != "string")'
                               THEN jsonb_populate_record(NULL::public.events, events -> 0) END;
     first_tag constant text := condition #>> '{fail_if_events_match,0,tags,0}';
     after constant text := condition ->> 'after';

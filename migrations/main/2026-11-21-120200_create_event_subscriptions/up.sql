@@ -4,6 +4,7 @@ CREATE TABLE event_subscriptions (
     name varchar(255) NOT NULL,
     partition int NOT NULL DEFAULT 0,
     partitions int NOT NULL DEFAULT 1,
+    partition_by varchar(300) NOT NULL DEFAULT 'aggregate',
     position bigint NOT NULL DEFAULT 0,
     claimed_by varchar(255),
     claims int NOT NULL DEFAULT 0,
@@ -23,6 +24,7 @@ COMMENT ON COLUMN event_subscriptions.tenant_id IS 'Whose events; the nil UUID: 
 COMMENT ON COLUMN event_subscriptions.name IS 'Who reads them: mailer.';
 COMMENT ON COLUMN event_subscriptions.partition IS 'Which share: events whose partition key has this hash modulo partitions.';
 COMMENT ON COLUMN event_subscriptions.partitions IS 'How many shares there are.';
+COMMENT ON COLUMN event_subscriptions.partition_by IS 'The partition key: aggregate, tenant, or tag: and the key of a tag. Another one would put events into shares that are past them.';
 COMMENT ON COLUMN event_subscriptions.position IS 'Up to here everything is done.';
 COMMENT ON COLUMN event_subscriptions.claimed_by IS 'The worker that has it.';
 COMMENT ON COLUMN event_subscriptions.claims IS 'Counts the claims: the fencing token. What a worker writes names the claim that it made.';

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bedplate::models::{NewOutboxEvent, OutboxEvent, RelayOptions, RetryPolicy};
-use bedplate::outbox::{Sink, SinkError};
+use bedplate::models::{NewOutboxEvent, OutboxEvent, RelayOptions, Relayed, RetryPolicy};
+use bedplate::outbox::{Relay, Sink, SinkError};
 use bedplate::{Database, TenantContext};
 use serde_json::json;
 use tokio::sync::Notify;
+
+use super::{TestDatabase, connection, execute, texts};
 
 type Answer = Box<dyn Fn(&OutboxEvent) -> Result<(), SinkError> + Send + Sync>;
 
@@ -108,4 +110,22 @@ pub async fn send(db: &Database, context: &TenantContext, messages: &[(&str, i64
     })
     .await
     .unwrap()
+}
+
+/// Relays what there is.
+pub async fn drain<S: Sink>(db: &TestDatabase, sink: &Arc<S>) -> Relayed {
+    Relay::new(&db.database, sink.clone(), options("drain")).drain(std::future::pending()).await.unwrap()
+}
+
+/// `n state attempts error`, in the order of writing.
+pub async fn states(db: &TestDatabase) -> Vec<String> {
+    let mut owner = connection(&db.url).await;
+    execute(&mut owner, "SET ROLE bedplate_system").await;
+    texts(
+        &mut owner,
+        "SELECT concat_ws(' ', payload ->> 'n', CASE WHEN published_at IS NOT NULL THEN 'published' \
+            WHEN dead_at IS NOT NULL THEN 'dead' WHEN claim_id IS NOT NULL THEN 'leased' ELSE 'open' END, \
+            retry_count, last_error) FROM outbox_events ORDER BY sequence",
+    )
+    .await
 }
