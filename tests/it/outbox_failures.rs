@@ -153,7 +153,6 @@ async fn what_died_after_a_replay_began_is_not_its(#[future(awt)] db: TestDataba
 async fn a_sink_that_panics_has_failed(#[future(awt)] db: TestDatabase) {
     struct Panics;
     impl Sink for Panics {
-        #[expect(clippy::manual_async_fn, reason = "an async fn would panic inside of its future")]
         fn publish(&self, message: &OutboxEvent) -> impl Future<Output = Result<(), SinkError>> + Send {
             assert_ne!(message.entity_id, "green", "the pot broke");
             async { Ok(()) }
