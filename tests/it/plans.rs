@@ -85,6 +85,25 @@ async fn every_query_has_an_index(#[future(awt)] db: TestDatabase) {
     all_by_index(&db, &plans, &NOT_IN_PLANS).await;
 }
 
+/// In a new database nothing was analyzed yet, and the planner takes every table for a small one.
+#[rstest]
+#[tokio::test]
+async fn an_event_is_found_by_its_position_before_there_are_statistics(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let mut single = config(&db.url);
+    single.pool.max_size = 1;
+    let database = Database::connect(single).await.unwrap();
+    exercise(&database, &home).await;
+    let tags = "FROM event_tags AS t";
+    let plans = database.tenant_tx("explain", &home.context, async |tx| explain_all(&tx, tags).await).await.unwrap();
+    assert!(!plans.is_empty());
+    for (query, plan) in &plans {
+        let by_position = [r#"(tenant_id = $1) AND ("position" = t"#, r#"Index Cond: ("position" = t"#];
+        let found: usize = by_position.iter().map(|condition| plan.matches(condition).count()).sum();
+        assert_eq!(found, query.matches(tags).count(), "{query}\n{plan}");
+    }
+}
+
 /// The same for the database `rfq`.
 #[rstest]
 #[tokio::test]

@@ -125,12 +125,16 @@ BEGIN
     LOOP
         IF cardinality(item.tags) > 0 THEN
             driver := public.rarest_event_tag(tenant, item.tags, since);
+            -- OFFSET 0: as a join, a planner without statistics reads the tenant's events for each tag's position.
             SELECT e.position, e.id, e.event_type INTO conflict
               FROM public.event_tags AS t
-              JOIN public.events AS e ON e.tenant_id = tenant AND e.position = t.position
+             CROSS JOIN LATERAL (
+                   SELECT * FROM public.events AS e
+                    WHERE e.tenant_id = tenant AND e.position = t.position
+                      AND e.tags @> item.tags AND (item.types = '{}' OR e.event_type = ANY (item.types))
+                      AND NOT public.event_was_seen(e.transaction_id, e.position, token)
+                   OFFSET 0) AS e
              WHERE t.tenant_id = tenant AND t.tag = driver AND t.position > since
-               AND e.tags @> item.tags AND (item.types = '{}' OR e.event_type = ANY (item.types))
-               AND NOT public.event_was_seen(e.transaction_id, e.position, token)
              ORDER BY t.position LIMIT 1;
         ELSIF cardinality(item.types) > 0 THEN
             SELECT e.position, e.id, e.event_type INTO conflict FROM public.events AS e
