@@ -9,7 +9,7 @@ use rstest::rstest;
 use tokio::sync::Notify;
 
 use crate::support::builders::DESCRIPTION;
-use crate::support::database::config;
+use crate::support::database::one_connection;
 use crate::support::server::server;
 use crate::support::{IdeaBuilder, TestDatabase, connection, db, empty_db, home, number, texts, until};
 
@@ -194,12 +194,6 @@ async fn the_pool_is_whole_after_errors(#[future(awt)] db: TestDatabase) {
     assert!(format!("{database:?}").starts_with("Database(postgres://"));
     let mut owner = connection(&db.url).await;
     until(&mut owner, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()").await;
-}
-
-async fn one_connection(url: &DatabaseUrl) -> Database {
-    let mut config = config(url);
-    config.pool.max_size = 1;
-    Database::connect(config).await.unwrap()
 }
 
 pub async fn one_text(mut connection: &diesel_async::AsyncPgConnection, sql: &str) -> bedplate::Result<String> {

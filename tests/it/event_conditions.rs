@@ -302,3 +302,18 @@ async fn a_transaction_announces_once(#[future(awt)] db: TestDatabase) {
                             AND pid = pg_backend_pid()";
     assert_eq!(number(&mut a, announcements).await, 1);
 }
+
+/// In a new database nothing was analyzed yet, and the planner takes every table for a small one. Of the 200 events
+/// with the tag none is of the type: each is looked at once.
+#[rstest]
+#[tokio::test]
+async fn each_event_is_looked_at_once_before_there_are_statistics(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let mut app = as_app(&db, &home).await;
+    let events: Vec<_> = (0..200).map(|_| event("A x")).collect();
+    execute(&mut app, &append_sql(&events, None)).await;
+    execute(&mut app, &format!("BEGIN; {}", append_sql(&[event("A x")], condition("B x").as_ref()))).await;
+    let fetched = "SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'events'";
+    let fetched = number(&mut app, fetched).await;
+    assert!((200..400).contains(&fetched), "{fetched}");
+}

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bedplate::events::{AppendCondition, AppendConflict, EventToken, ReadFrom, Seen};
 use bedplate::models::TenantStatus;
-use bedplate::{Database, Error, Result, TenantTx};
+use bedplate::{Error, Result, TenantTx};
 use diesel_async::SimpleAsyncConnection as _;
 use rstest::rstest;
 use tokio::sync::Notify;
 
 use crate::event_conditions::{append_b, append_sql, condition, conflicting_item, event, query, under_way};
-use crate::support::database::config;
+use crate::support::database::one_connection;
 use crate::support::{Home, TestDatabase, as_app, connection, db, execute, home, number, texts, waits_for_lock};
 
 async fn read_to_decide(db: &TestDatabase, home: &Home, words: &str) -> Seen {
@@ -84,9 +84,7 @@ async fn what_was_under_way_was_not_seen(#[future(awt)] db: TestDatabase, #[case
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_older_than_what_is_read(#[future(awt)] db: TestDatabase) {
     let home = home(&db).await;
-    let mut single = config(&db.url);
-    single.pool.max_size = 1;
-    let one = Database::connect(single).await.unwrap();
+    let one = one_connection(&db.url).await;
     let query = query("x");
     let read = async |tx: TenantTx| tx.events().read(&query, ReadFrom::Start, 10).await;
     one.tenant_tx("read", &home.context, read).await.unwrap(); // 1

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bedplate::database::Tx;
 use bedplate::models::{OutboxClaim, Outcome, SessionData, SessionId, Settlement, TenantId, UserId};
 use bedplate::outbox::Replay;
-use bedplate::{Database, Result, TenantContext};
+use bedplate::{Result, TenantContext};
 use chrono::Utc;
 use diesel::sql_types::{Integer, Text};
 use diesel::{QueryableByName, sql_query};
@@ -17,7 +17,7 @@ use diesel_async::{RunQueryDsl as _, SimpleAsyncConnection as _};
 use rstest::rstest;
 
 use crate::exercise::{exercise, exercise_marketdata, exercise_rfq};
-use crate::support::database::config;
+use crate::support::database::one_connection;
 use crate::support::{TestDatabase, connection, db, execute, home, marketdata_db, number, rfq_db, texts};
 
 /// Indexes that no repository's query uses by itself, and why they are there.
@@ -66,9 +66,7 @@ struct Prepared {
 async fn every_query_has_an_index(#[future(awt)] db: TestDatabase) {
     let home = home(&db).await;
     many_rows(&db).await;
-    let mut single = config(&db.url);
-    single.pool.max_size = 1;
-    let database = Database::connect(single).await.unwrap();
+    let database = one_connection(&db.url).await;
     exercise(&database, &home).await;
 
     let tables = "(business_ideas|evaluations|agent_results|users|tenants|organizations|roles|entitlements|_keys|audit_log|form_|outbox_|processed_|events AS e)";
@@ -90,9 +88,7 @@ async fn every_query_has_an_index(#[future(awt)] db: TestDatabase) {
 #[tokio::test]
 async fn an_event_is_found_by_its_position_before_there_are_statistics(#[future(awt)] db: TestDatabase) {
     let home = home(&db).await;
-    let mut single = config(&db.url);
-    single.pool.max_size = 1;
-    let database = Database::connect(single).await.unwrap();
+    let database = one_connection(&db.url).await;
     exercise(&database, &home).await;
     let tags = "FROM event_tags AS t";
     let plans = database.tenant_tx("explain", &home.context, async |tx| explain_all(&tx, tags).await).await.unwrap();
@@ -122,9 +118,7 @@ async fn every_query_of_rfq_has_an_index(#[future(awt)] rfq_db: TestDatabase) {
          RESET ROLE; ANALYZE",
     )
     .await;
-    let mut single = config(&db.url);
-    single.pool.max_size = 1;
-    let database = Database::connect(single).await.unwrap();
+    let database = one_connection(&db.url).await;
     let context = TenantContext::new(TenantId::new());
     exercise_rfq(&database, &context).await;
     let plans = database
@@ -164,9 +158,7 @@ async fn every_query_of_marketdata_has_an_index(#[future(awt)] marketdata_db: Te
          RESET ROLE; ANALYZE",
     )
     .await;
-    let mut single = config(&db.url);
-    single.pool.max_size = 1;
-    let database = Database::connect(single).await.unwrap();
+    let database = one_connection(&db.url).await;
     let plans = database
         .marketdata()
         .read_tx("exercise", async |tx| {
@@ -276,9 +268,7 @@ async fn the_relay_has_its_indexes(#[future(awt)] db: TestDatabase) {
          RESET ROLE; ANALYZE",
     )
     .await;
-    let mut single = config(&db.url);
-    single.pool.max_size = 1;
-    let database = Database::connect(single).await.unwrap();
+    let database = one_connection(&db.url).await;
     let plans = database
         .system_tx("exercise", async |tx| {
             let queue = tx.outbox_queue();
@@ -401,9 +391,7 @@ async fn sessions_have_their_indexes(#[future(awt)] db: TestDatabase) {
         FROM generate_series(-2000, 2000) AS n; ANALYZE sessions",
     )
     .await;
-    let mut single = config(&db.url);
-    single.pool.max_size = 1;
-    let database = Database::connect(single).await.unwrap();
+    let database = one_connection(&db.url).await;
     let (id, data, end) = (SessionId::new(), SessionData::new(), Utc::now() + chrono::TimeDelta::hours(1));
     let plans = database
         .session_tx("exercise", async |tx| {

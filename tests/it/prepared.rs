@@ -1,6 +1,5 @@
 //! INSERT and UPDATE are parsed once a connection, not on every call.
 
-use bedplate::Database;
 use bedplate::models::{BusinessIdeaChanges, NewBusinessIdea};
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryableByName, sql_query};
@@ -8,7 +7,7 @@ use diesel_async::RunQueryDsl as _;
 use rstest::rstest;
 
 use crate::support::builders::DESCRIPTION;
-use crate::support::database::config;
+use crate::support::database::one_connection;
 use crate::support::{TestDatabase, db, home};
 
 #[derive(QueryableByName)]
@@ -25,9 +24,7 @@ struct Statement {
 #[tokio::test]
 async fn each_text_is_parsed_once(#[future(awt)] db: TestDatabase) {
     let home = home(&db).await;
-    let mut single = config(&db.url);
-    single.pool.max_size = 1;
-    let database = Database::connect(single).await.unwrap();
+    let database = one_connection(&db.url).await;
     for n in 0..20 {
         let titles: Vec<_> = (0..n).map(|n| format!("Idea {n}")).collect();
         let titles = &titles;

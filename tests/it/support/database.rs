@@ -53,6 +53,13 @@ pub async fn migrated(of: DatabaseName) -> TestDatabase {
     TestDatabase { database: open(&url).await, url }
 }
 
+/// Whose transactions all have the same connection.
+pub async fn one_connection(url: &DatabaseUrl) -> Database {
+    let mut config = config(url);
+    config.pool.max_size = 1;
+    Database::connect(config).await.unwrap()
+}
+
 /// A database with nothing in it: its owner's URL. Dropped by the next run, or with the server.
 #[fixture]
 pub async fn empty_db() -> DatabaseUrl {
