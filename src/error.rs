@@ -3,6 +3,8 @@
 //! Always holds: an error that leaves a transaction means that nothing of it was written, except
 //! [`Error::CommitUnknown`], where nobody can know. No error shows a password or a URL with one.
 
+mod fault;
+
 use std::fmt;
 
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
@@ -10,6 +12,8 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
 use crate::database::migrate::Problem;
 use crate::events::AppendConflict;
 use crate::ids::{Entity, Id};
+
+pub use fault::Fault;
 
 /// The result of everything here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -110,6 +114,12 @@ pub enum Error {
     #[error("the database is unavailable: {message}")]
     Unavailable {
         /// What the driver said.
+        message: String,
+    },
+    /// The server lets nobody write: it is a standby, or has become one.
+    #[error("the server is read-only: {message}")]
+    ReadOnly {
+        /// What the database said.
         message: String,
     },
     /// The connection broke during COMMIT: the transaction is written entirely or not at all.
@@ -220,6 +230,8 @@ pub enum WaitedFor {
     Statement,
     /// A lock (`lock_timeout`).
     Lock,
+    /// A replica that is behind. Reads do not end with this: they go to the primary.
+    Replica,
 }
 
 impl fmt::Display for WaitedFor {
@@ -228,6 +240,7 @@ impl fmt::Display for WaitedFor {
             Self::Connection => "waiting for a connection of the pool",
             Self::Statement => "a statement",
             Self::Lock => "waiting for a lock",
+            Self::Replica => "waiting for a replica",
         })
     }
 }
@@ -255,12 +268,6 @@ impl Error {
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }
-    }
-
-    /// Whether the same transaction may succeed when it is run again.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Contention { .. } | Self::Unavailable { .. })
     }
 }
 
@@ -322,6 +329,7 @@ fn classify(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation + Se
         }
         Kind::CheckViolation => Error::invalid(field(), format!("is not allowed ({})", constraint())),
         Kind::SerializationFailure => Error::Contention { message: message.to_owned() },
+        Kind::ReadOnlyTransaction => Error::ReadOnly { message: message.to_owned() },
         Kind::ClosedConnection => Error::Unavailable { message: message.to_owned() },
         _ => classify_message(kind, info),
     }
@@ -341,7 +349,7 @@ fn violations_of(detail: Option<&str>) -> Vec<SchemaViolation> {
 }
 
 fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
-    const LOST: [&str; 7] = [
+    const LOST: [&str; 9] = [
         "connection closed",
         "error communicating with the server",
         "terminating connection",
@@ -349,6 +357,9 @@ fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformat
         "server closed the connection",
         "sorry, too many clients already",
         "remaining connection slots are reserved",
+        "too many connections for",
+        // What PgBouncer says of a server that went away under a transaction.
+        "server conn crashed",
     ];
     let message = info.message();
     if LOST.iter().any(|lost| message.starts_with(lost)) {

@@ -19,6 +19,8 @@ pub mod rfq;
 #[expect(clippy::doc_markdown, missing_docs, reason = "generated from the database's comments")]
 #[allow(clippy::wildcard_imports, reason = "generated, and in tests no finding")]
 pub mod schema;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod sql;
 pub mod tenancy;
 mod validation;
@@ -29,7 +31,7 @@ pub mod cli;
 
 pub use database::{
     Config, Database, DatabaseUrl, Environment, MarketdataDatabase, MarketdataSystemTx, MarketdataTx, RfqDatabase,
-    RfqSystemTx, RfqTx, SessionTx, SystemTx, TenantContext, TenantTx,
+    RfqSystemTx, RfqTx, SessionTx, SystemTx, TenantContext, TenantTx, TraceParent, WalPosition,
 };
 pub use error::{Error, Result, SchemaViolation};
 pub use processed::Processed;

@@ -11,6 +11,7 @@ mod outbox;
 mod reset;
 mod schema;
 mod seed;
+mod serve;
 mod status;
 mod ui;
 mod up;
@@ -68,6 +69,8 @@ enum Command {
     Forms(forms::Args),
     /// See, publish and bring back messages to the outside
     Outbox(outbox::Args),
+    /// Answer health and metrics over HTTP
+    Serve(serve::Args),
     /// Documentation of the schema, from the database's catalogue
     Schema(schema::Args),
     /// Make partitions ahead, drop old ones, prune sessions, keys, messages and marks
@@ -96,6 +99,7 @@ pub fn bedplate() -> ExitCode {
             Command::Events(args) => events::run(&args).await,
             Command::Forms(args) => forms::run(&args).await,
             Command::Outbox(args) => outbox::run(args).await,
+            Command::Serve(args) => serve::run(&args).await,
             Command::Schema(args) => schema::run(&args).await,
             Command::Maintain(args) => maintain::run(&args).await,
             Command::Completions(args) => {
@@ -157,6 +161,7 @@ fn advice(error: &Error) -> &'static str {
     match error {
         Error::Unavailable { .. } => "; is the server running? `bedplate up` starts the private one",
         Error::Timeout { .. } => "; look for long transactions in pg_stat_activity and try again",
+        Error::ReadOnly { .. } => "; give the URL of the primary, or several hosts",
         Error::Database(_) => "; `bedplate status` shows whether migrations are pending",
         _ => "",
     }
@@ -164,7 +169,7 @@ fn advice(error: &Error) -> &'static str {
 
 fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(match error {
-        Error::Forbidden { .. } | Error::Drift { .. } | Error::AppendConflict { .. } => 3,
+        Error::Forbidden { .. } | Error::ReadOnly { .. } | Error::Drift { .. } | Error::AppendConflict { .. } => 3,
         Error::Unavailable { .. } | Error::Timeout { .. } => 4,
         Error::Findings { .. } => 5,
         _ => 1,

@@ -5,7 +5,6 @@
 
 use std::io::Cursor;
 use std::pin::Pin;
-use std::time::Duration;
 
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, Utc};
@@ -15,8 +14,9 @@ use futures_util::SinkExt as _;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::{Client, CopyInSink};
 
-use super::pool::connect_plainly;
-use super::tenant::{AllTenants, begin_sql};
+use super::config::Timeouts;
+use super::connect::connect_plainly;
+use super::tenant::{AllTenants, Begin};
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 
@@ -41,14 +41,14 @@ impl CopyIn {
     /// Those of [`connect`](super::connect).
     pub(crate) async fn start(
         url: &DatabaseUrl,
-        name: &str,
+        name: &'static str,
         known: &str,
         copy: &str,
     ) -> Result<(Self, impl Iterator<Item = String>)> {
         let (client, connection) = connect_plainly(url).await?;
         // Ends with the client. What breaks it is told by whatever is sent next.
         tokio::spawn(connection);
-        client.batch_execute(&begin_sql(name, &AllTenants, Duration::ZERO)).await.map_err(classified)?;
+        client.batch_execute(&Begin::new(name, &AllTenants, Timeouts::NONE).sql).await.map_err(classified)?;
         let known = client.query(known, &[]).await.map_err(classified)?.into_iter().map(|row| row.get(0));
         let sink = Box::pin(client.copy_in(copy).await.map_err(classified)?);
         let mut message = Vec::with_capacity(MESSAGE + 1024);

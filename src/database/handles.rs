@@ -9,10 +9,13 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::config::Config;
+use super::instrument::Watch;
+use super::metrics::Shared;
 use super::name::DatabaseName;
-use super::pool::{Pool, connect};
-use super::tenant::{AllTenants, NOBODY, Scope, TenantContext, Tx, begin_sql};
-use super::{check_login, transaction};
+use super::pool::Pool;
+use super::tenant::{AllTenants, Begin, NOBODY, Scope, TenantContext, Tx};
+use super::trace::TraceParent;
+use super::transaction;
 use crate::error::{Error, Result};
 use crate::tenancy::TenantId;
 
@@ -21,12 +24,13 @@ use crate::tenancy::TenantId;
 struct Beside {
     name: DatabaseName,
     config: Arc<Config>,
+    metrics: Shared,
     pool: Arc<OnceCell<Pool>>,
 }
 
 impl Beside {
-    fn new(main: &Config, name: DatabaseName) -> Result<Self> {
-        Ok(Self { name, config: main.for_database(name)?.into(), pool: Arc::default() })
+    fn new(main: &Config, name: DatabaseName, metrics: &Shared) -> Result<Self> {
+        Ok(Self { name, config: main.for_database(name)?.into(), metrics: metrics.clone(), pool: Arc::default() })
     }
 
     /// Of several that ask first, one connects and the others wait; after a failure the next one tries again.
@@ -38,11 +42,13 @@ impl Beside {
                     self.name
                 )));
             }
-            let mut connection = connect(self.config.url()).await?;
-            check_login(&mut connection, &self.config).await?;
-            Ok(Pool::new(&self.config, connection))
+            Pool::connect(&self.config, Watch::new(&self.config, self.metrics.clone(), self.name.as_str())).await
         };
         self.pool.get_or_try_init(connected).await
+    }
+
+    fn made_pool(&self) -> Option<&Pool> {
+        self.pool.get()
     }
 
     async fn run<S, T, F, Fut>(&self, name: &'static str, scope: S, work: F) -> Result<T>
@@ -51,8 +57,8 @@ impl Beside {
         F: FnOnce(Tx<S>) -> Fut + Clone,
         Fut: Future<Output = Result<T>>,
     {
-        let begin = begin_sql(name, &scope, self.config.statement_timeout);
-        transaction::run(self.pool().await?, name, &begin, &scope, work).await
+        let begin = Begin::new(name, &scope, self.config.timeouts);
+        transaction::run(self.pool().await?, &begin, &scope, work).await
     }
 }
 
@@ -80,6 +86,10 @@ impl<Who: Scope> Scope for OfRfq<Who> {
     fn settings(&self) -> String {
         self.0.settings()
     }
+
+    fn trace(&self) -> Option<TraceParent> {
+        self.0.trace()
+    }
 }
 
 impl RfqTx {
@@ -97,8 +107,13 @@ impl RfqTx {
 }
 
 impl RfqDatabase {
-    pub(super) fn new(main: &Config) -> Result<Self> {
-        Beside::new(main, DatabaseName::Rfq).map(Self)
+    pub(super) fn new(main: &Config, metrics: &Shared) -> Result<Self> {
+        Beside::new(main, DatabaseName::Rfq, metrics).map(Self)
+    }
+
+    /// Where it was used already.
+    pub(super) fn made_pool(&self) -> Option<&Pool> {
+        self.0.made_pool()
     }
 
     /// Runs `work` in a transaction that sees the rows of one tenant, as `bedplate_app`: the only door to them.
@@ -178,8 +193,13 @@ impl Scope for Loaders {
 }
 
 impl MarketdataDatabase {
-    pub(super) fn new(main: &Config) -> Result<Self> {
-        Beside::new(main, DatabaseName::Marketdata).map(Self)
+    pub(super) fn new(main: &Config, metrics: &Shared) -> Result<Self> {
+        Beside::new(main, DatabaseName::Marketdata, metrics).map(Self)
+    }
+
+    /// Where it was used already.
+    pub(super) fn made_pool(&self) -> Option<&Pool> {
+        self.0.made_pool()
     }
 
     /// Runs `work` in a transaction that reads, as `bedplate_app`. There is no tenant: the data is everybody's.

@@ -14,9 +14,10 @@ use serde::Serialize;
 
 use super::Database;
 use super::config::Config;
+use super::connect::connect;
 use super::handles::RfqDatabase;
+use super::metrics::Shared;
 use super::name::DatabaseName;
-use super::pool::connect;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
 
@@ -145,7 +146,7 @@ async fn in_batches<Fut: Future<Output = Result<usize>>>(batch: impl Fn() -> Fut
 pub async fn run_rfq(main: &Config, keep: Keep, mut step: impl FnMut(&str)) -> Result<Maintained> {
     let mut done = Maintained::default();
     audit_log(&main.for_database(DatabaseName::Rfq)?.owner_url, keep, &mut done, &mut step).await?;
-    let (database, days, marks) = (RfqDatabase::new(main)?, keep.outbox_days, keep.processed_days);
+    let (database, days, marks) = (RfqDatabase::new(main, &Shared::default())?, keep.outbox_days, keep.processed_days);
     step("published messages");
     done.outbox_events_pruned = in_batches(|| {
         database.system_tx("maintain.outbox", async move |tx| tx.outbox_queue().prune(days, MESSAGES).await)

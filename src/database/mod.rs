@@ -3,53 +3,72 @@
 
 mod chunks;
 pub mod config;
+mod connect;
 mod copy;
 mod create;
 pub mod doctor;
 mod handles;
+mod health;
 mod idempotency;
+mod instrument;
+mod lag;
 pub mod maintain;
+mod metrics;
 pub mod migrate;
 mod name;
 mod pool;
 pub mod private_server;
+mod probe;
+mod replica;
 pub mod reset;
+mod retry;
 mod savepoint;
 pub mod schema_docs;
+mod secret;
 pub mod seed;
 pub mod status;
 mod tenant;
+mod tls;
+mod trace;
 mod transaction;
 mod url;
 mod wake;
 
-use diesel::sql_types::{Bool, Text};
-use diesel::{QueryableByName, sql_query};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use std::sync::Arc;
 
 pub(crate) use chunks::in_chunks;
-pub use config::{Config, Environment, PoolConfig};
+pub use config::{Config, Environment, PoolConfig, SlowQueries, StatementCache, Timeouts};
+pub use connect::connect;
 pub(crate) use copy::CopyIn;
 pub use create::create_beside;
 pub use handles::{
     Loaders, MarketdataDatabase, MarketdataSystemTx, MarketdataTx, OfRfq, Readers, RfqDatabase, RfqSystemTx, RfqTx,
 };
+pub use health::{Health, HealthCheck, HealthLimits, Readiness};
+pub use metrics::Metrics;
 pub use name::DatabaseName;
-pub use pool::connect;
+pub use replica::{ReplicaReads, WalPosition};
 pub use tenant::{AllTenants, MAX_USER_AGENT, SessionTx, Sessions, SystemTx, TenantContext, TenantTx, Tx};
+pub use trace::TraceParent;
 pub use url::DatabaseUrl;
 pub(crate) use wake::{Channel, Wakeups};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::tenancy::UsesInFlight;
+use instrument::Watch;
+use metrics::Shared;
 use pool::Pool;
+use replica::Replicas;
+use tenant::Begin;
 
 /// The database `main`, for the application, and the way to the databases beside it. Cheap to clone: clones share
 /// the pool.
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
-    config: std::sync::Arc<Config>,
+    config: Arc<Config>,
+    metrics: Shared,
+    replicas: Replicas,
     rfq: RfqDatabase,
     marketdata: MarketdataDatabase,
     pub(crate) uses_in_flight: UsesInFlight,
@@ -71,21 +90,28 @@ impl Database {
     /// [`Error::NoDatabase`] for an unknown database; [`Error::Configuration`] for a wrong password, a refused login;
     /// [`Error::Unavailable`] where nothing answers.
     pub async fn connect(config: Config) -> Result<Self> {
-        let mut connection = connect(config.url()).await?;
-        check_login(&mut connection, &config).await?;
-        let pool = Pool::new(&config, connection);
-        let (rfq, marketdata) = (RfqDatabase::new(&config)?, MarketdataDatabase::new(&config)?);
-        Ok(Self { pool, config: config.into(), rfq, marketdata, uses_in_flight: UsesInFlight::default() })
+        let metrics = Arc::new(Metrics::default());
+        let pool = Pool::connect(&config, Watch::new(&config, metrics.clone(), DatabaseName::Main.as_str())).await?;
+        Ok(Self {
+            pool,
+            rfq: RfqDatabase::new(&config, &metrics)?,
+            marketdata: MarketdataDatabase::new(&config, &metrics)?,
+            replicas: Replicas::new(&config, &metrics),
+            metrics,
+            config: config.into(),
+            uses_in_flight: UsesInFlight::default(),
+        })
     }
 
     /// Runs `work` in a transaction that sees the rows of one tenant, as `bedplate_app`. The only door to a
     /// tenant's rows.
     ///
-    /// `name` is what `pg_stat_activity` shows as the application's name, for example `ideas.submit`.
+    /// `name` is what `pg_stat_activity` shows as the application's name, for example `ideas.submit`; metrics and spans
+    /// have it too.
     ///
-    /// **The closure may run more than once**: after a serialization failure, a deadlock, or a connection
-    /// that is lost before COMMIT, it is run again, up to six times, after pauses that grow to a second.
-    /// So it does nothing that cannot be repeated, except through the transaction.
+    /// **The closure may run more than once**: after a serialization failure, a deadlock, a connection that is lost
+    /// before COMMIT, or another transient [`Fault`](crate::error::Fault), it is run again, after pauses that grow to
+    /// half a second, for as long as [`Config::retry_budget`] says. So it does nothing that cannot be repeated, except through the transaction.
     ///
     /// The closure is cloned for each run, so what it captures is cloned too: capture ids, references, or
     /// texts that are cheap to clone. It gets the handle by value and not by reference: with a reference in its
@@ -95,7 +121,8 @@ impl Database {
     ///
     /// # Errors
     /// Whatever the closure returns; then nothing is written. [`Error::CommitUnknown`] if the connection is
-    /// lost during COMMIT. [`Error::Aborted`] if the closure swallowed the error of a statement,
+    /// lost during COMMIT. [`Error::Unavailable`], [`Error::ReadOnly`] or [`Error::Contention`] where the budget is used
+    /// up; [`Error::Timeout`]. [`Error::Aborted`] if the closure swallowed the error of a statement,
     /// [`Error::HandleEscaped`] if it let its handle out.
     pub fn tenant_tx<'a, T, F, Fut>(
         &'a self,
@@ -108,8 +135,8 @@ impl Database {
         F: FnOnce(TenantTx) -> Fut + Clone + Send + 'a,
         Fut: Future<Output = Result<T>> + Send + 'a,
     {
-        let begin = tenant::begin_sql(name, context, self.config.statement_timeout);
-        async move { transaction::run(&self.pool, name, &begin, context, work).await }
+        let begin = Begin::new(name, context, self.config.timeouts);
+        async move { transaction::run(&self.pool, &begin, context, work).await }
     }
 
     /// Runs `work` in a transaction that sees every tenant, as `bedplate_system`. For maintenance and for
@@ -129,8 +156,8 @@ impl Database {
         F: FnOnce(SystemTx) -> Fut + Clone + Send + 'a,
         Fut: Future<Output = Result<T>> + Send + 'a,
     {
-        let begin = tenant::begin_sql(name, &AllTenants, self.config.statement_timeout);
-        async move { transaction::run(&self.pool, name, &begin, &AllTenants, work).await }
+        let begin = Begin::new(name, &AllTenants, self.config.timeouts);
+        async move { transaction::run(&self.pool, &begin, &AllTenants, work).await }
     }
 
     /// Runs `work` in a transaction that sees the sessions of browsers, as `bedplate_session`.
@@ -149,8 +176,8 @@ impl Database {
         F: FnOnce(SessionTx) -> Fut + Clone + Send + 'a,
         Fut: Future<Output = Result<T>> + Send + 'a,
     {
-        let begin = tenant::begin_sql(name, &Sessions, self.config.statement_timeout);
-        async move { transaction::run(&self.pool, name, &begin, &Sessions, work).await }
+        let begin = Begin::new(name, &Sessions, self.config.timeouts);
+        async move { transaction::run(&self.pool, &begin, &Sessions, work).await }
     }
 
     /// The database `rfq`: requests for quotes, by tenant.
@@ -171,42 +198,15 @@ impl Database {
         &self.config
     }
 
+    /// What was counted, by this handle and its clones.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// How many connections there are, and how many of them are idle.
     #[must_use]
     pub fn pool_state(&self) -> bb8::State {
         self.pool.state()
     }
-}
-
-#[derive(QueryableByName)]
-struct Login {
-    #[diesel(sql_type = Bool)]
-    bypasses_policies: bool,
-    #[diesel(sql_type = Text)]
-    messages: String,
-}
-
-async fn check_login(connection: &mut AsyncPgConnection, config: &Config) -> Result<()> {
-    let login: Login = sql_query(
-        "SELECT rolsuper OR rolbypassrls AS bypasses_policies, current_setting('lc_messages') AS messages \
-           FROM pg_roles WHERE rolname = current_user",
-    )
-    .get_result(connection)
-    .await?;
-    if login.bypasses_policies {
-        let advice = "the login is a superuser or has BYPASSRLS, so row-level security does not bind it; \
-                      use an ordinary login (`.env.example` shows one)";
-        if config.environment == Environment::Production {
-            return Err(Error::configuration(format!("{}: {advice}", config.url())));
-        }
-        tracing::warn!(url = %config.url(), "{advice}");
-    }
-    if !["C", "POSIX", "en"].iter().any(|english| login.messages.starts_with(english)) && !login.messages.is_empty() {
-        tracing::warn!(
-            lc_messages = login.messages,
-            "the server speaks another language than English, so some errors cannot be told apart; \
-             run ALTER DATABASE … SET lc_messages = 'C' as a superuser"
-        );
-    }
-    Ok(())
 }

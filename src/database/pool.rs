@@ -1,75 +1,47 @@
-//! Connections: how one is made, and how many are kept.
+//! The connections that are kept, and who gets the next one.
+//!
+//! bb8 keeps them; a queue in front of it hands them out in the order of asking, where bb8 alone lets whoever comes
+//! at the right moment overtake who waits (`cargo bench --bench pool` shows both).
 //!
 //! A connection is not tested when it is taken: that would cost every transaction a round trip. A dead
 //! one shows at BEGIN, where nothing has happened yet, and is replaced there (see `transaction.rs`).
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bb8::ErrorSink;
-use diesel::ConnectionError;
 use diesel_async::AsyncPgConnection;
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolError, bb8 as diesel_bb8};
-use futures_util::FutureExt as _;
-use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::NoTlsStream;
+use diesel_async::pooled_connection::PoolableConnection as _;
+use rand::RngExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::config::Config;
+use super::config::{Config, PoolConfig};
+use super::connect::Session;
+use super::instrument::{Current, Watch};
+use super::metrics::PoolMetrics;
 use super::url::DatabaseUrl;
 use super::wake::Waker;
 use crate::error::{Error, Result, WaitedFor};
 use crate::forms::Validators;
 
-pub(crate) type PooledConnection = diesel_bb8::PooledConnection<'static, AsyncPgConnection>;
-
-/// Connects once, outside of any pool.
-///
-/// # Errors
-/// [`Error::Configuration`] for what waiting does not mend (unknown login or database, wrong password),
-/// [`Error::Unavailable`] for the rest.
-pub async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection> {
-    let (client, connection) = connect_plainly(url).await?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection)
-        .await
-        .map_err(|error| Error::Unavailable { message: error.to_string() })
-}
-
-/// What [`connect`] makes its connection of: for what diesel-async does not have.
-pub(super) async fn connect_plainly(
-    url: &DatabaseUrl,
-) -> Result<(tokio_postgres::Client, tokio_postgres::Connection<tokio_postgres::Socket, NoTlsStream>)> {
-    let mut config = url.tokio_postgres();
-    config.application_name("bedplate");
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(Duration::from_secs(5));
-    }
-    config.connect(tokio_postgres::NoTls).await.map_err(|error| not_connected(&error, url))
-}
-
-pub(crate) fn not_connected(error: &tokio_postgres::Error, url: &DatabaseUrl) -> Error {
-    const REFUSED: [SqlState; 3] =
-        [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION, SqlState::INSUFFICIENT_PRIVILEGE];
-    match (error.as_db_error(), error.code()) {
-        (_, Some(&SqlState::INVALID_CATALOG_NAME)) => {
-            Error::NoDatabase { url: url.to_string(), database: url.database().to_owned() }
-        }
-        (Some(said), Some(code)) if REFUSED.contains(code) => Error::configuration(format!(
-            "{url} refused the connection: {}; check user, password and database of the URL",
-            said.message()
-        )),
-        (Some(said), _) => Error::Unavailable { message: format!("{url}: {}", said.message()) },
-        (None, _) => {
-            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            Error::Unavailable { message: format!("{url}: {error}{cause}") }
-        }
-    }
-}
+/// Between two attempts to connect, about: a server that comes back is noticed so soon.
+const RECONNECT: Duration = Duration::from_millis(100);
 
 /// The pool, and why its last attempt to connect failed.
 #[derive(Clone)]
 pub(crate) struct Pool {
-    connections: diesel_bb8::Pool<AsyncPgConnection>,
+    connections: bb8::Pool<Manager>,
+    /// A place for each connection; who waits for one is served in turn.
+    places: Arc<Semaphore>,
+    wait: Duration,
     last_failure: LastFailure,
+    /// For so long a transaction is run again.
+    pub(super) retry_budget: Duration,
+    /// For the requests to cancel, which have connections of their own; `None` behind a pooler.
+    pub(super) tls: Option<MakeRustlsConnect>,
+    pub(super) watch: Arc<Watch>,
     /// Of the forms in this database, for its transactions.
     pub(super) validators: Validators,
     /// Of its transactions' readers.
@@ -77,40 +49,80 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Makes the pool, with `first` as its first connection.
-    pub(crate) fn new(config: &Config, first: AsyncPgConnection) -> Self {
-        let url = config.url().clone();
-        let mut manager = ManagerConfig::default();
-        manager.custom_setup = Box::new(move |_| {
-            let url = url.clone();
-            async move { connect(&url).await.map_err(|error| ConnectionError::BadConnection(error.to_string())) }
-                .boxed()
-        });
+    /// Connects once, to know that it works, and makes the pool.
+    pub(super) async fn connect(config: &Config, watch: Arc<Watch>) -> Result<Self> {
+        let (session, first) = Session::first(config).await?;
+        let PoolConfig { max_size, min_idle, wait, idle_timeout, max_lifetime } = config.pool;
+        let places = Arc::new(Semaphore::new(max_size as usize));
         let last_failure = LastFailure::default();
+        let manager = Manager {
+            url: config.url().clone(),
+            session,
+            max_lifetime,
+            max_size,
+            places: places.clone(),
+            last_failure: last_failure.clone(),
+            watch: watch.clone(),
+        };
+        let first = manager.made(first);
         let connections = bb8::Pool::builder()
-            .max_size(config.pool.max_size)
-            .min_idle(config.pool.min_idle)
-            .connection_timeout(config.pool.wait)
-            .idle_timeout(config.pool.idle_timeout)
-            .max_lifetime(config.pool.max_lifetime)
+            .max_size(max_size)
+            .min_idle(min_idle)
+            .connection_timeout(wait)
+            .idle_timeout(idle_timeout)
+            // Each has an age of its own, below this one.
+            .max_lifetime(max_lifetime)
             .test_on_check_out(false)
-            .error_sink(last_failure.boxed_clone())
-            .build_unchecked(AsyncDieselConnectionManager::new_with_config(String::new(), manager));
+            .build_unchecked(manager);
         // A pool that is full already does without it.
         let _ = connections.add(first);
-        Self { connections, last_failure, validators: Validators::default(), waker: Waker::default() }
+        if session.pooled && config.direct_url.is_none() {
+            tracing::info!(
+                url = %config.url(),
+                "a pooler is in between: statements are not kept prepared, and new rows are noticed by looking, not by \
+                 LISTEN, unless APP_DATABASE_DIRECT_URL is set"
+            );
+        }
+        Ok(Self {
+            connections,
+            places,
+            wait,
+            last_failure,
+            retry_budget: config.retry_budget,
+            tls: if session.pooled { None } else { Some(config.url().tls().connector()?) },
+            watch,
+            validators: Validators::default(),
+            waker: Waker::default(),
+        })
     }
 
     /// A connection, after waiting for one if need be.
-    pub(crate) async fn get(&self) -> Result<PooledConnection> {
-        self.last_failure.take();
-        self.connections.get_owned().await.map_err(|error| match error {
-            bb8::RunError::User(error) => Error::Unavailable { message: error.to_string() },
-            bb8::RunError::TimedOut => match self.last_failure.take() {
+    pub(crate) async fn get(&self) -> Result<Lease> {
+        let asked = Instant::now();
+        let waiting = self.watch.pool.waits();
+        let place = timeout(self.wait, self.places.clone().acquire_owned()).await;
+        drop(waiting);
+        let waited = asked.elapsed();
+        self.watch.pool.waited(waited);
+        let Ok(Ok(place)) = place else {
+            return Err(Error::Timeout { waited_for: WaitedFor::Connection });
+        };
+        // With a place there is an idle connection, or one to be made.
+        match timeout(self.wait.saturating_sub(waited).max(RECONNECT), self.connections.get_owned()).await {
+            Ok(Ok(connection)) => {
+                Ok(Lease { connection, since: Instant::now(), metrics: self.watch.pool.clone(), _place: place })
+            }
+            Ok(Err(bb8::RunError::User(error))) => Err(error),
+            Ok(Err(bb8::RunError::TimedOut)) | Err(_) => Err(match self.last_failure.get() {
                 Some(message) => Error::Unavailable { message },
-                None => Error::Timeout { waited_for: WaitedFor::Connection },
-            },
-        })
+                None => Error::Unavailable { message: "connecting takes too long".to_owned() },
+            }),
+        }
+    }
+
+    /// Whether each place is taken, and none comes free within this time.
+    pub(crate) async fn is_exhausted(&self, for_so_long: Duration) -> bool {
+        timeout(for_so_long, self.places.acquire()).await.is_err()
     }
 
     pub(crate) fn max_size(&self) -> u32 {
@@ -122,23 +134,125 @@ impl Pool {
     }
 }
 
-/// Tells a pool that waits for a server from one whose connections are all in use.
+/// A connection of the pool, for as long as it is held.
+pub(crate) struct Lease {
+    connection: bb8::PooledConnection<'static, Manager>,
+    since: Instant,
+    metrics: Arc<PoolMetrics>,
+    /// Given back after the connection.
+    _place: OwnedSemaphorePermit,
+}
+
+impl Deref for Lease {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        &self.connection.diesel
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        &mut self.connection.diesel
+    }
+}
+
+impl Lease {
+    /// What belongs to this connection alone.
+    pub(super) fn current(&self) -> &Current {
+        &self.connection.current
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.metrics.held(self.since.elapsed());
+    }
+}
+
+/// A connection, with the moment at which it is old.
+pub(crate) struct Pooled {
+    diesel: AsyncPgConnection,
+    current: Current,
+    old: Instant,
+}
+
+/// How bb8 makes connections, and which ones it does not keep.
+struct Manager {
+    url: DatabaseUrl,
+    session: Session,
+    max_lifetime: Duration,
+    max_size: u32,
+    places: Arc<Semaphore>,
+    last_failure: LastFailure,
+    watch: Arc<Watch>,
+}
+
+impl Manager {
+    fn made(&self, mut diesel: AsyncPgConnection) -> Pooled {
+        self.last_failure.set(None);
+        let current = self.watch.connection(&mut diesel);
+        Pooled { diesel, current, old: Instant::now() + lifetime(self.max_lifetime) }
+    }
+
+    /// Whether a connection that is made would be taken.
+    fn is_wanted(&self) -> bool {
+        self.places.available_permits() < self.max_size as usize
+    }
+}
+
+impl bb8::ManageConnection for Manager {
+    type Connection = Pooled;
+    type Error = Error;
+
+    /// Goes on trying for as long as somebody waits: bb8 itself would pause for longer and longer.
+    async fn connect(&self) -> Result<Pooled> {
+        loop {
+            let error = match self.session.connect(&self.url).await {
+                Ok(connection) => return Ok(self.made(connection)),
+                Err(error) => error,
+            };
+            self.last_failure.set(Some(error.to_string()));
+            if !self.is_wanted() {
+                return Err(error);
+            }
+            // A login that is refused is not mended by asking again soon.
+            let pause = if matches!(error, Error::Unavailable { .. }) { RECONNECT } else { 5 * RECONNECT };
+            sleep(jittered(pause)).await;
+        }
+    }
+
+    async fn is_valid(&self, _: &mut Pooled) -> Result<()> {
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut Pooled) -> bool {
+        std::thread::panicking() || connection.diesel.is_broken() || connection.old <= Instant::now()
+    }
+}
+
+/// Connections that were made together do not end together.
+fn lifetime(longest: Duration) -> Duration {
+    longest.mul_f64(rand::rng().random_range(0.8..1.0))
+}
+
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::rng().random_range(0.5..1.5))
+}
+
+/// Why there is no connection at present.
 #[derive(Debug, Clone, Default)]
 struct LastFailure(Arc<Mutex<Option<String>>>);
 
 impl LastFailure {
-    fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl ErrorSink<PoolError> for LastFailure {
-    fn sink(&self, error: PoolError) {
-        tracing::warn!(%error, "a connection of the pool failed");
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn boxed_clone(&self) -> Box<dyn ErrorSink<PoolError>> {
-        Box::new(self.clone())
+    fn set(&self, failure: Option<String>) {
+        if let Some(error) = &failure {
+            tracing::warn!(%error, "a connection of the pool could not be made");
+        }
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 }

@@ -2,7 +2,7 @@
 
 use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 
-use super::pool::connect;
+use super::connect::connect;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 

@@ -5,9 +5,9 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use serde::Serialize;
 
+use super::connect::connect;
 use super::migrate::{self, MigrationState, MigrationStatus, Source};
 use super::name::DatabaseName;
-use super::pool::connect;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 

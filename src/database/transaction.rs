@@ -4,67 +4,108 @@
 //! | what happens | what the caller gets |
 //! |---|---|
 //! | the connection was dead at BEGIN | another connection, at once: nothing has happened yet |
-//! | serialization failure, deadlock, connection lost before COMMIT | the closure runs again, after a growing pause |
+//! | a transient [`Fault`](crate::error::Fault) before COMMIT | the closure runs again, after a growing pause, within the budget |
 //! | connection lost during COMMIT | [`Error::CommitUnknown`], never run again by itself |
 //! | the closure swallowed a failed statement's error | [`Error::Aborted`]: COMMIT would be a silent ROLLBACK |
 //! | the closure drops a [`savepoint`](Tx::savepoint) half-way | the same: COMMIT would keep the half |
 //! | the closure lets its handle out | [`Error::HandleEscaped`], nothing is written |
-//! | the closure's future is dropped | rolled back; the pool discards the connection |
+//! | the closure's future is dropped | its query is cancelled, rolled back; the pool discards the connection |
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use diesel::QueryResult;
 use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::{Instrument as _, Span};
 
-use super::pool::{Pool, PooledConnection};
-use super::tenant::{Scope, Tx};
+use super::metrics::{Outcome, Shared};
+use super::pool::{Lease, Pool};
+use super::retry::Retries;
+use super::tenant::{Begin, Scope, Tx};
 use crate::error::{Error, Result};
 
-/// How often a transaction is run again. With pauses from 20 ms to 1 s, jittered, that is 1 to 3 seconds.
-const RETRIES: usize = 6;
+/// How long a dropped transaction may take to have its query cancelled.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(super) async fn run<S, T, F, Fut>(pool: &Pool, name: &'static str, begin: &str, scope: &S, work: F) -> Result<T>
+pub(super) async fn run<S, T, F, Fut>(pool: &Pool, begin: &Begin, scope: &S, work: F) -> Result<T>
 where
     S: Scope,
     F: FnOnce(Tx<S>) -> Fut + Clone,
     Fut: Future<Output = Result<T>>,
 {
-    let mut pauses = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(20))
-        .with_max_delay(Duration::from_secs(1))
-        .with_max_times(RETRIES)
-        .with_jitter()
-        .build();
+    let span = tracing::info_span!(
+        target: "bedplate::transaction", "transaction",
+        otel.name = begin.name, otel.kind = "client", db.system.name = "postgresql",
+        trace_id = scope.trace().map(|trace| tracing::field::display(trace.trace_id())),
+        outcome = tracing::field::Empty,
+    );
+    let mut measured = Measured {
+        metrics: pool.watch.metrics.clone(),
+        name: begin.name,
+        begun: Instant::now(),
+        outcome: Outcome::Dropped,
+        span: span.clone(),
+    };
+    let done = until_it_ends(pool, begin, scope, work).instrument(span).await;
+    measured.outcome = match &done {
+        Ok(_) => Outcome::Committed,
+        Err(Error::CommitUnknown) => Outcome::CommitUnknown,
+        Err(_) => Outcome::RolledBack,
+    };
+    done
+}
+
+/// Counts a transaction when it ends, also where its future is dropped.
+struct Measured {
+    metrics: Shared,
+    name: &'static str,
+    begun: Instant,
+    outcome: Outcome,
+    span: Span,
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        self.span.record("outcome", tracing::field::debug(self.outcome));
+        self.metrics.transaction(self.name, self.outcome, self.begun.elapsed());
+    }
+}
+
+async fn until_it_ends<S, T, F, Fut>(pool: &Pool, begin: &Begin, scope: &S, work: F) -> Result<T>
+where
+    S: Scope,
+    F: FnOnce(Tx<S>) -> Fut + Clone,
+    Fut: Future<Output = Result<T>>,
+{
+    let mut retries = Retries::within(pool.retry_budget, begin.read_only);
     loop {
-        // An error here is final: getting a connection has waited for the server already.
-        let connection = begun(pool, begin).await?;
-        let error = match attempt(pool, connection, scope, work.clone()).await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
+        let attempted = match begun(pool, begin).await {
+            Ok(connection) => attempt(pool, begin, connection, scope, work.clone()).await,
+            Err(error) => Err(error),
         };
-        let Some(pause) = pauses.next().filter(|_| error.is_transient()) else {
-            return Err(error);
-        };
-        tracing::info!(transaction = name, %error, ?pause, "the transaction is run again");
+        let Err(error) = attempted else { return attempted };
+        let Some(pause) = retries.next(&error) else { return Err(error) };
+        tracing::info!(transaction = begin.name, %error, ?pause, "the transaction is run again");
+        pool.watch.metrics.retried(begin.name, error.fault());
         tokio::time::sleep(pause).await;
     }
 }
 
-async fn attempt<S, T, F, Fut>(pool: &Pool, connection: PooledConnection, scope: &S, work: F) -> Result<T>
+async fn attempt<S, T, F, Fut>(pool: &Pool, begin: &Begin, connection: Lease, scope: &S, work: F) -> Result<T>
 where
     S: Scope,
     F: FnOnce(Tx<S>) -> Fut,
     Fut: Future<Output = Result<T>>,
 {
     let connection = Arc::new(connection);
+    let mut in_flight = InFlight { connection: Some(connection.clone()), tls: pool.tls.clone() };
     let savepoints = Arc::new(AtomicUsize::new(0));
     let wakes = Arc::new(AtomicU8::new(0));
     let tx = Tx {
-        connection: connection.clone(),
+        connection,
         scope: scope.clone(),
         savepoints: savepoints.clone(),
         wakes: wakes.clone(),
@@ -73,7 +114,9 @@ where
     let outcome = work(tx).await;
     // The handle has moved into the closure, and ends with it: the connection is ours again. If the closure
     // let it out, nothing is committed, and the pool discards the connection when the handle is dropped.
-    let Some(mut connection) = Arc::into_inner(connection) else { return Err(Error::HandleEscaped) };
+    let Some(mut connection) = in_flight.connection.take().and_then(Arc::into_inner) else {
+        return Err(Error::HandleEscaped);
+    };
     let outcome = if savepoints.load(Ordering::Relaxed) == 0 { outcome } else { outcome.and(Err(Error::Aborted)) };
     match outcome {
         Ok(value) => {
@@ -83,18 +126,47 @@ where
         }
         Err(error) => {
             roll_back(&mut connection).await;
+            // Another server has to be looked for: this one has become a standby.
+            if matches!(error, Error::ReadOnly { .. }) && !begin.read_only {
+                discard(&mut connection);
+            }
             Err(error)
         }
     }
 }
 
+/// A transaction at work. Where its future is dropped, the server goes on with the query that was sent: it is told to
+/// stop. Otherwise it would notice within a second that its client is gone ([`Begin`] sets that), as it does where
+/// this process is killed, and behind a pooler: PgBouncer has had versions that a client which cancels and goes brings
+/// down (<https://github.com/pgbouncer/pgbouncer/pull/846>).
+struct InFlight {
+    connection: Option<Arc<Lease>>,
+    /// `None`: nothing is sent.
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let (Some(connection), Some(tls)) = (self.connection.take(), self.tls.take()) else { return };
+        // Without a runtime nothing can be sent any more, and the connection is closed all the same.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let token = connection.cancel_token();
+        runtime.spawn(async move {
+            let cancelled = tokio::time::timeout(CANCEL_TIMEOUT, token.cancel_query(tls)).await;
+            tracing::debug!(?cancelled, "a transaction was dropped");
+            drop(connection);
+        });
+    }
+}
+
 /// A connection with the transaction begun. After a restart of the server every connection of the pool
 /// is dead, so there are as many attempts as it can hold connections, and one.
-async fn begun(pool: &Pool, begin: &str) -> Result<PooledConnection> {
+async fn begun(pool: &Pool, begin: &Begin) -> Result<Lease> {
     let mut dead = 0;
     loop {
         let mut connection = pool.get().await?;
-        let Err(error) = AnsiTransactionManager::begin_transaction_sql(&mut *connection, begin).await else {
+        connection.current().set(begin.name);
+        let Err(error) = AnsiTransactionManager::begin_transaction_sql(&mut *connection, &begin.sql).await else {
             return Ok(connection);
         };
         // Some of BEGIN's statements may have been carried out: the pool must not keep the connection.

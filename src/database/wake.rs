@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::AsyncMessage;
 
-use super::pool::{Pool, connect_plainly};
+use super::connect::connect_plainly;
+use super::pool::Pool;
 use super::tenant::Tx;
 use super::url::DatabaseUrl;
 

@@ -30,6 +30,28 @@ fn only_what_may_succeed_later_is_transient(#[case] message: &str, #[case] trans
     assert_eq!(said(DatabaseErrorKind::Unknown, message).is_transient(), transient);
 }
 
+#[rstest]
+#[case(DatabaseErrorKind::Unknown, "connection closed", Fault::ConnectionLost, true)]
+#[case(DatabaseErrorKind::Unknown, "terminating connection due to administrator command", Fault::ConnectionLost, true)]
+#[case(DatabaseErrorKind::Unknown, "server conn crashed?", Fault::ConnectionLost, true)]
+#[case(DatabaseErrorKind::Unknown, "sorry, too many clients already", Fault::TooManyConnections, true)]
+#[case(DatabaseErrorKind::Unknown, "too many connections for role \"x\"", Fault::TooManyConnections, true)]
+#[case(
+    DatabaseErrorKind::ReadOnlyTransaction,
+    "cannot execute INSERT in a read-only transaction",
+    Fault::ReadOnly,
+    true
+)]
+#[case(DatabaseErrorKind::SerializationFailure, "could not serialize access", Fault::Serialization, true)]
+#[case(DatabaseErrorKind::Unknown, "deadlock detected", Fault::Deadlock, true)]
+#[case(DatabaseErrorKind::Unknown, "canceling statement due to lock timeout", Fault::LockTimeout, false)]
+#[case(DatabaseErrorKind::Unknown, "canceling statement due to statement timeout", Fault::StatementTimeout, false)]
+fn each_fault_is_told(#[case] kind: DatabaseErrorKind, #[case] said_: &str, #[case] fault: Fault, #[case] again: bool) {
+    let error = said(kind, said_);
+    assert_eq!(error.fault(), Some(fault), "{error:?}");
+    assert_eq!(fault.is_transient(), again);
+}
+
 #[test]
 fn the_violations_of_the_trigger_are_read_from_its_detail() {
     let detail = r#"[{"instancePath": "/name", "schemaPath": "/properties/name/type", "keyword": "type",

@@ -193,7 +193,7 @@ impl<S: SubscriptionScope> Subscriber<S> {
         turn: impl Fn() -> BoxFuture<'a, Result<Turn>>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<()> {
-        let wakeups = Wakeups::listen(self.database.config().url(), Channel::Events);
+        let wakeups = Wakeups::listen(self.database.config().listen_url(), Channel::Events);
         let pauses = || {
             let pauses = ExponentialBuilder::default().with_min_delay(Duration::from_millis(50));
             pauses.with_max_delay(Duration::from_secs(10)).without_max_times().with_jitter().build()

@@ -86,7 +86,7 @@ impl<S: Sink> Relay<S> {
     async fn run(&self, shutdown: impl Future<Output = ()>, once: bool) -> Result<Relayed> {
         self.options.check()?;
         let mut shutdown = pin!(shutdown);
-        let wakeups = (!once).then(|| Wakeups::listen(self.source.config().url(), Channel::Outbox));
+        let wakeups = (!once).then(|| Wakeups::listen(self.source.config().listen_url(), Channel::Outbox));
         let (answers, mut answered) = mpsc::unbounded_channel();
         let mut work = Work::new(answers);
         let mut settled: Vec<Settlement> = Vec::new();

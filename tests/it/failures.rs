@@ -144,7 +144,7 @@ async fn slow_statements_and_busy_pools_time_out(#[future(awt)] db: TestDatabase
     let mut quick = config(&db.url);
     quick.pool.max_size = 1;
     quick.pool.wait = Duration::from_millis(50);
-    quick.statement_timeout = Duration::from_millis(50);
+    quick.timeouts.statement = Duration::from_millis(50);
     let database = Database::connect(quick).await.unwrap();
     let slow =
         database.system_tx("slow", async |tx| run(tx.connection(), "SELECT pg_sleep(60)").await).await.unwrap_err();

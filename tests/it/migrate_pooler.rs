@@ -2,114 +2,20 @@
 //!
 //! The pooler is a PgBouncer of the test's own, in front of the tests' server.
 
-use std::io::BufReader;
-use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bedplate::database::migrate;
 use bedplate::{DatabaseUrl, Error};
 use futures_util::future::join_all;
-use nix::unistd::{User, geteuid};
 use rstest::rstest;
 use tokio::sync::Barrier;
 
+use crate::support::pgbouncer::PgBouncer;
 use crate::support::{Folder, connection, empty_db, execute, number};
 
 const CLIENTS: usize = 4;
 /// So that clients take turns on one.
 const CONNECTIONS: usize = 2;
-
-/// Stopped when it is dropped.
-struct PgBouncer {
-    child: Child,
-    /// To the server's database, through it.
-    url: DatabaseUrl,
-    _folder: tempfile::TempDir,
-}
-
-impl PgBouncer {
-    /// In front of this database, and ready. `ignored`: the startup parameters that it drops instead of refusing.
-    fn start(server: &DatabaseUrl, mode: &str, ignored: &str) -> Self {
-        let account = account();
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: String| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            give(&path, account.as_ref());
-            path
-        };
-        let mut url = url::Url::parse(server.reveal()).unwrap();
-        let (host, behind) = (url.host_str().unwrap().to_owned(), url.port().unwrap_or(5432));
-        let config: tokio_postgres::Config = server.reveal().parse().unwrap();
-        let password = String::from_utf8(config.get_password().unwrap_or_default().to_vec()).unwrap();
-        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-        let users = write("users", format!("{} {}\n", quoted(server.user()), quoted(&password)));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let settings = write(
-            "pgbouncer.ini",
-            format!(
-                "[databases]\n* = host={host} port={behind}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-                 unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = {mode}\n\
-                 default_pool_size = {CONNECTIONS}\nignore_startup_parameters = {ignored}\n",
-                users.display()
-            ),
-        );
-        give(folder.path(), account.as_ref());
-
-        let mut command = Command::new(program());
-        if let Some(user) = account {
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
-        let started = command.arg(&settings).current_dir("/").stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut child = started.unwrap_or_else(|error| panic!("pgbouncer: {error}; scripts/check-pooler installs it"));
-        let said = BufReader::new(child.stderr.take().unwrap());
-        url.set_host(Some("127.0.0.1")).unwrap();
-        url.set_port(Some(port)).unwrap();
-        let pooler = Self { child, url: url.as_str().parse().unwrap(), _folder: folder };
-        wait_until_up(said);
-        pooler
-    }
-}
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Reads on to the end, so that it never waits for a reader.
-fn wait_until_up(log: impl std::io::BufRead + Send + 'static) {
-    let mut lines = log.lines().map_while(Result::ok);
-    let mut before = Vec::new();
-    while !before.last().is_some_and(|line: &String| line.contains("process up")) {
-        before.push(lines.next().unwrap_or_else(|| panic!("pgbouncer ended: {before:#?}")));
-    }
-    std::thread::spawn(move || lines.for_each(drop));
-}
-
-/// It refuses to run as root, as PostgreSQL does.
-fn account() -> Option<User> {
-    let unprivileged = || ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).unwrap());
-    geteuid().is_root().then(|| unprivileged().unwrap())
-}
-
-fn give(path: &Path, account: Option<&User>) {
-    if let Some(user) = account {
-        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
-    }
-}
-
-/// Debian's is in a folder that is not on everybody's PATH.
-fn program() -> PathBuf {
-    let debian = PathBuf::from("/usr/sbin/pgbouncer");
-    if debian.exists() { debian } else { "pgbouncer".into() }
-}
 
 /// 1. Clients of the application work through PgBouncer, over fewer connections than they are.
 /// 2. Migrations go to the server itself meanwhile: a column, and an index that is built beside the work.
@@ -124,7 +30,7 @@ async fn the_application_works_through_a_pooler_while_migrations_go_past_it(#[fu
     let notes = "CREATE TABLE notes (client int, backend int DEFAULT pg_backend_pid())";
     let mut owner = connection(&empty_db).await;
     execute(&mut owner, notes).await;
-    let pooler = PgBouncer::start(&empty_db, "transaction", "");
+    let pooler = PgBouncer::start(&empty_db, "transaction", CONNECTIONS, "");
     let folder = Folder::new(&[(
         "2026-01-01-000000_mark",
         "ALTER TABLE notes ADD COLUMN mark text",
@@ -191,7 +97,7 @@ async fn migrations_through_a_pooler_are_refused(
     #[case] mode: &str,
     #[case] ignored: &str,
 ) {
-    let pooler = PgBouncer::start(&empty_db, mode, ignored);
+    let pooler = PgBouncer::start(&empty_db, mode, CONNECTIONS, ignored);
     let folder = Folder::new(&[("2026-01-01-000000_one", "CREATE TABLE one (id int)", "DROP TABLE one")]);
     let refused = [
         folder.up(&pooler.url).await.map(drop),

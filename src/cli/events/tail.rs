@@ -35,7 +35,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: &Args) -> Result<()> {
     let (config, db, context) = open(&args.which.tenant).await?;
-    let wakeups = Wakeups::listen(config.url(), Channel::Events);
+    let wakeups = Wakeups::listen(config.listen_url(), Channel::Events);
     tokio::select! {
         ended = follow(args, &db, &context, &wakeups) => ended,
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Error::io("waiting for Ctrl-C")),

@@ -16,7 +16,7 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleA
 use serde::Serialize;
 
 use super::config::Config;
-use super::pool::connect;
+use super::connect::connect;
 use crate::error::{Error, Result};
 
 /// Something that is not as it should be.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::database::pool::not_connected;
+use crate::database::connect::{DIRECT, open};
 use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
 
@@ -33,14 +33,14 @@ pub(super) const FRESH: &str = "RESET ALL; RESET ROLE";
 /// connection from one through a pooler, which refuses or drops it.
 fn options(lock_timeout: Duration) -> String {
     format!(
-        "-c bedplate.direct=yes -c lock_timeout={} -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
+        "{DIRECT} -c lock_timeout={} -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
         lock_timeout.as_millis()
     )
 }
 
 /// Asks the server to look whether the client is still there. An option as the others, for a statement would set it on
 /// a pooler's connection, for whoever has that next.
-const CLIENT_CHECK: &str = "-c client_connection_check_interval=1000";
+const CLIENT_CHECK: &str = " -c client_connection_check_interval=1000";
 
 const HELLO: &str = "SELECT pg_backend_pid(), quote_ident(coalesce(current_schema(), 'public')), \
             current_setting('transaction_read_only'), current_setting('bedplate.direct', true)";
@@ -105,25 +105,19 @@ impl Session {
 }
 
 async fn connect(url: &DatabaseUrl, lock_timeout: Duration) -> Result<Client> {
-    let mut config = url.tokio_postgres();
-    let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
-    let options = format!("{own}{}", options(lock_timeout));
-    config.options(format!("{options} {CLIENT_CHECK}"));
-    config.application_name("bedplate migrate");
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(Duration::from_secs(5));
-    }
-    let connected = match config.connect(tokio_postgres::NoTls).await {
+    let set = |config: &mut tokio_postgres::Config, check: &str| {
+        let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
+        config.application_name("bedplate migrate").options(format!("{own}{}{check}", options(lock_timeout)));
+    };
+    let connected = match open(url, |config| set(config, CLIENT_CHECK)).await {
         // Not every platform of a server can look.
         Err(error) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
-            config.options(options).connect(tokio_postgres::NoTls).await
+            open(url, |config| set(config, "")).await
         }
         connected => connected,
     };
-    let (client, connection) = connected.map_err(|error| {
-        let refuses_options = error.as_db_error().is_some_and(|said| said.message().contains("startup parameter"));
-        if refuses_options { pooler(url) } else { not_connected(&error, url) }
-    })?;
+    let (client, connection) =
+        connected.map_err(|error| if error.is_of_pooler() { pooler(url) } else { error.into() })?;
     // Ends with the client.
     tokio::spawn(async move {
         if let Err(error) = connection.await {

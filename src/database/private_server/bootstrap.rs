@@ -7,7 +7,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 
 use super::{DATABASE, LOGIN, OWNER, State};
 use crate::database::DatabaseName;
-use crate::database::pool::connect;
+use crate::database::connect::connect;
 use crate::error::Result;
 use crate::sql::quote_literal;
 

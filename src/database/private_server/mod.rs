@@ -172,6 +172,13 @@ impl PrivateServer {
         Ok(self.load()?.map(|state| state.folder))
     }
 
+    /// A command of PostgreSQL's programs, as the server's account, for tests that make standbys and backups.
+    #[doc(hidden)]
+    pub fn command(&self, program: &str) -> Result<std::process::Command> {
+        let version = self.load()?.map_or(Ok(None), |state| state.data_version())?;
+        Ok(Account::for_server()?.command(&Binaries::find(version)?.program(program)))
+    }
+
     fn lock(&self) -> Result<File> {
         fs::create_dir_all(&self.home).map_err(Error::io(format!("making {}", self.home.display())))?;
         // Ignored by git even where the project's .gitignore does not say so.

@@ -6,7 +6,7 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleA
 
 use super::catalogue::{Column, Constraint, ConstraintKind, Grant, Index, Policy, Schema, Table, Trigger};
 use super::domains::place;
-use crate::database::pool::connect;
+use crate::database::connect::connect;
 use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result};
 

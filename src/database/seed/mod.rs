@@ -19,8 +19,8 @@ use sha2::{Digest as _, Sha256};
 pub use consistency::check as check_consistency;
 
 use super::config::Environment;
+use super::connect::connect;
 use super::name::DatabaseName;
-use super::pool::connect;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 use crate::sql::text_enum;

@@ -1,8 +1,10 @@
 //! What every test needs: a server, a database of its own, tenants with a user, and builders.
 
 pub mod builders;
+pub mod cluster;
 pub mod database;
 pub mod folder;
+pub mod pgbouncer;
 pub mod server;
 pub mod sinks;
 

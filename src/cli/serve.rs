@@ -1,0 +1,53 @@
+//! `bedplate serve`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::config;
+use crate::database::{Database, Health, HealthLimits};
+use crate::error::{Error, Result};
+use crate::serve::router;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bedplate serve --listen 127.0.0.1:9187\n  curl -i 127.0.0.1:9187/health/ready\n\n\
+    Metrics of pools and transactions are those of this process: an application that wants its own merges \
+    `bedplate::serve::router` into its router. Ends on Ctrl-C and SIGTERM, after the answers that are under way."
+)]
+pub(super) struct Args {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9187")]
+    listen: SocketAddr,
+    /// Not ready where a replica shows what is older
+    #[arg(long, value_name = "SECONDS", default_value_t = HealthLimits::default().replica_lag.as_secs())]
+    replica_lag: u64,
+    /// Not ready where a message of the outbox is due for longer
+    #[arg(long, value_name = "SECONDS", default_value_t = HealthLimits::default().outbox_age.as_secs())]
+    outbox_age: u64,
+}
+
+pub(super) async fn run(args: &Args) -> Result<()> {
+    let database = Database::connect(config()?).await?;
+    let limits = HealthLimits {
+        replica_lag: Duration::from_secs(args.replica_lag),
+        outbox_age: Duration::from_secs(args.outbox_age),
+        ..HealthLimits::default()
+    };
+    let doing = || format!("listening on {}", args.listen);
+    let listener = TcpListener::bind(args.listen).await.map_err(Error::io(doing()))?;
+    let address = listener.local_addr().map_err(Error::io(doing()))?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(Error::io("waiting for signals"))?;
+    println!("http://{address}/health/live\nhttp://{address}/health/ready\nhttp://{address}/metrics");
+    axum::serve(listener, router(Health::new(&database, limits)))
+        .with_graceful_shutdown(async move {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminated.recv() => {}
+            }
+        })
+        .await
+        .map_err(Error::io(doing()))
+}

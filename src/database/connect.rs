@@ -1,0 +1,247 @@
+//! Making a connection: TLS, several hosts, a time limit over all of it, and the URL read again where the server
+//! refuses the login.
+//!
+//! A pooler in transaction mode hands each transaction another connection of the server, so that nothing of a session
+//! holds: no prepared statement, no setting, no LISTEN. [`Session::open`] finds out whether there is one.
+
+use diesel::connection::CacheSize;
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, SimpleQueryMessage, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::config::{Config, Environment, StatementCache};
+use super::url::DatabaseUrl;
+use crate::error::{Error, Result};
+
+/// What reads from the server; with a [`Client`] that writes.
+pub(crate) type Connection = tokio_postgres::Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
+/// Asks a direct connection to tell itself: a pooler refuses or drops the setting.
+pub(super) const DIRECT: &str = "-c bedplate.direct=yes";
+
+/// The begin of what PgBouncer answers to a setting that it does not know.
+const REFUSES_OPTIONS: &str = "startup parameter";
+
+/// Connects once, outside of any pool.
+///
+/// # Errors
+/// [`Error::Configuration`] for what waiting does not mend (unknown login or database, wrong password),
+/// [`Error::Unavailable`] for the rest.
+pub async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection> {
+    let (client, connection) = connect_plainly(url).await?;
+    of_diesel(client, connection).await
+}
+
+/// What [`connect`] makes its connection of: for what diesel-async does not have.
+pub(super) async fn connect_plainly(url: &DatabaseUrl) -> Result<(Client, Connection)> {
+    Ok(open(url, |config| {
+        config.application_name("bedplate");
+    })
+    .await?)
+}
+
+/// Connects, with the driver's settings changed by `set`. A login that is refused is tried once more where its URL can
+/// be read again and is another one then.
+pub(super) async fn open(
+    url: &DatabaseUrl,
+    set: impl Fn(&mut tokio_postgres::Config),
+) -> Result<(Client, Connection), NotConnected> {
+    let Some(origin) = url.origin() else {
+        return once(url, &set).await;
+    };
+    let newest = origin.newest().await.unwrap_or_else(|| url.clone());
+    let refused = match once(&newest, &set).await {
+        Err(error) if error.is_refused_login() => error,
+        other => return other,
+    };
+    match origin.renewed(&newest).await {
+        Some(renewed) => once(&renewed, &set).await,
+        None => Err(refused),
+    }
+}
+
+async fn once(
+    url: &DatabaseUrl,
+    set: &impl Fn(&mut tokio_postgres::Config),
+) -> Result<(Client, Connection), NotConnected> {
+    let not_connected = |cause| NotConnected { url: url.clone(), cause };
+    let tls = url.tls().connector().map_err(|error| not_connected(Cause::Tls(error)))?;
+    let mut config = url.tokio_postgres();
+    set(&mut config);
+    // The driver's own limit ends with the TCP connection: a server that hangs would be waited for.
+    match timeout(url.connect_timeout(), config.connect(tls)).await {
+        Ok(Ok(connected)) => Ok(connected),
+        Ok(Err(error)) => Err(not_connected(Cause::Driver(error))),
+        Err(_) => Err(not_connected(Cause::Late)),
+    }
+}
+
+/// Why there is no connection.
+pub(super) struct NotConnected {
+    url: DatabaseUrl,
+    cause: Cause,
+}
+
+enum Cause {
+    Driver(tokio_postgres::Error),
+    Tls(Error),
+    Late,
+}
+
+impl NotConnected {
+    pub(super) fn code(&self) -> Option<&SqlState> {
+        match &self.cause {
+            Cause::Driver(error) => error.code(),
+            Cause::Tls(_) | Cause::Late => None,
+        }
+    }
+
+    /// What the server said.
+    fn said(&self) -> Option<&str> {
+        match &self.cause {
+            Cause::Driver(error) => error.as_db_error().map(tokio_postgres::error::DbError::message),
+            Cause::Tls(_) | Cause::Late => None,
+        }
+    }
+
+    fn is_refused_login(&self) -> bool {
+        matches!(self.code(), Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION))
+    }
+
+    /// A pooler takes no settings of its own from a client.
+    pub(super) fn is_of_pooler(&self) -> bool {
+        self.said().is_some_and(|said| said.contains(REFUSES_OPTIONS))
+    }
+}
+
+impl From<NotConnected> for Error {
+    fn from(NotConnected { url, cause }: NotConnected) -> Self {
+        const REFUSED: [SqlState; 3] = [
+            SqlState::INVALID_PASSWORD,
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            SqlState::INSUFFICIENT_PRIVILEGE,
+        ];
+        let error = match cause {
+            Cause::Driver(error) => error,
+            Cause::Tls(error) => return error,
+            Cause::Late => return Self::Unavailable { message: format!("{url}: no answer in time") },
+        };
+        match (error.as_db_error(), error.code()) {
+            (_, Some(&SqlState::INVALID_CATALOG_NAME)) => {
+                Self::NoDatabase { url: url.to_string(), database: url.database().to_owned() }
+            }
+            (Some(said), Some(code)) if REFUSED.contains(code) => Self::configuration(format!(
+                "{url} refused the connection: {}; check user, password and database of the URL",
+                said.message()
+            )),
+            (Some(said), _) => Self::Unavailable { message: format!("{url}: {}", said.message()) },
+            (None, _) => {
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                Self::Unavailable { message: format!("{url}: {error}{cause}") }
+            }
+        }
+    }
+}
+
+/// How the connections of a pool are made, once the first one was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Session {
+    /// Each transaction may have another connection of the server.
+    pub(super) pooled: bool,
+    prepares: bool,
+}
+
+impl Session {
+    /// The first connection of a pool: whether there is a pooler in between, and whether the login will do.
+    pub(super) async fn first(config: &Config) -> Result<(Self, AsyncPgConnection)> {
+        let url = config.url();
+        let (client, mut connection) = match Self::open(url).await {
+            Err(refused) if refused.is_of_pooler() => connect_plainly(url).await?,
+            opened => opened?,
+        };
+        let asked = tokio::select! {
+            asked = client.simple_query(LOGIN) => asked,
+            _ = &mut connection => return Err(Error::Unavailable { message: format!("{url}: the connection was lost") }),
+        };
+        let asked = asked.map_err(|error| Error::Unavailable { message: format!("{url}: {error}") })?;
+        let login = asked.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let fact = |column: &str| login.and_then(|row| row.try_get(column).ok().flatten()).unwrap_or_default();
+        check_login(config, fact("bypasses_policies") == "t", fact("messages"))?;
+        let pooled = fact("direct") != "yes";
+        let prepares = match config.statement_cache {
+            StatementCache::On => true,
+            StatementCache::Off => false,
+            StatementCache::Auto => !pooled,
+        };
+        let session = Self { pooled, prepares };
+        Ok((session, session.of_diesel(client, connection).await?))
+    }
+
+    async fn open(url: &DatabaseUrl) -> Result<(Client, Connection), NotConnected> {
+        open(url, |config| {
+            let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
+            config.application_name("bedplate").options(format!("{own}{DIRECT}"));
+        })
+        .await
+    }
+
+    /// Another one.
+    pub(super) async fn connect(self, url: &DatabaseUrl) -> Result<AsyncPgConnection> {
+        let (client, connection) = connect_plainly(url).await?;
+        self.of_diesel(client, connection).await
+    }
+
+    /// diesel-async begins with a statement of its own that it prepares: behind a pooler that needs a transaction.
+    async fn of_diesel(self, client: Client, mut connection: Connection) -> Result<AsyncPgConnection> {
+        let lost = |error: String| Error::Unavailable { message: error };
+        if self.pooled {
+            tokio::select! {
+                begun = client.batch_execute("BEGIN") => begun.map_err(|error| lost(error.to_string()))?,
+                _ = &mut connection => return Err(lost("the connection was lost".to_owned())),
+            }
+        }
+        let mut connection = of_diesel(client, connection).await?;
+        if !self.prepares {
+            connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+        }
+        if self.pooled {
+            connection.batch_execute("COMMIT").await?;
+        }
+        Ok(connection)
+    }
+}
+
+async fn of_diesel(client: Client, connection: Connection) -> Result<AsyncPgConnection> {
+    AsyncPgConnection::try_from_client_and_connection(client, connection)
+        .await
+        .map_err(|error| Error::Unavailable { message: error.to_string() })
+}
+
+const LOGIN: &str = "SELECT rolsuper OR rolbypassrls AS bypasses_policies, current_setting('lc_messages') AS messages, \
+                            current_setting('bedplate.direct', true) AS direct \
+                       FROM pg_roles WHERE rolname = current_user";
+
+fn check_login(config: &Config, bypasses_policies: bool, messages: &str) -> Result<()> {
+    if bypasses_policies {
+        let advice = "the login is a superuser or has BYPASSRLS, so row-level security does not bind it; \
+                      use an ordinary login (`.env.example` shows one)";
+        if config.environment == Environment::Production {
+            return Err(Error::configuration(format!("{}: {advice}", config.url())));
+        }
+        tracing::warn!(url = %config.url(), "{advice}");
+    }
+    if !["C", "POSIX", "en"].iter().any(|english| messages.starts_with(english)) && !messages.is_empty() {
+        tracing::warn!(
+            lc_messages = messages,
+            "the server speaks another language than English, so some errors cannot be told apart; \
+             run ALTER DATABASE … SET lc_messages = 'C' as a superuser"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! What is seen of a query: a span, and a line in the log where it is slow, with its plan where that is asked for.
+//!
+//! Always holds: no value that was bound is shown, in no span, no log and no plan.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use diesel::connection::{Instrumentation, InstrumentationEvent};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection};
+use lru::LruCache;
+use tracing::Span;
+
+use super::config::{Config, SlowQueries};
+use super::connect::connect_plainly;
+use super::metrics::{PoolMetrics, Shared};
+use super::url::DatabaseUrl;
+use crate::error::{Error, Result};
+
+/// So much of a query is shown.
+const MAX_SQL: usize = 4_000;
+
+/// A query's plan is asked for once in this time.
+const PLAN_AGAIN: Duration = Duration::from_mins(10);
+
+/// What watches the connections of a pool.
+pub(crate) struct Watch {
+    pub(super) metrics: Shared,
+    pub(super) pool: Arc<PoolMetrics>,
+    slow: SlowQueries,
+    url: DatabaseUrl,
+    explained: Mutex<LruCache<String, Instant>>,
+}
+
+/// Which transaction a connection is in.
+pub(super) struct Current(Arc<Mutex<&'static str>>);
+
+impl Current {
+    pub(super) fn set(&self, name: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+}
+
+impl Watch {
+    /// `pool` is what metrics call it.
+    pub(super) fn new(config: &Config, metrics: Shared, pool: &str) -> Arc<Self> {
+        Arc::new(Self {
+            pool: metrics.pool(pool).into(),
+            metrics,
+            slow: config.slow_queries,
+            url: config.url().clone(),
+            explained: Mutex::new(LruCache::new(NonZeroUsize::MIN.saturating_add(255))),
+        })
+    }
+
+    pub(super) fn connection(self: &Arc<Self>, connection: &mut AsyncPgConnection) -> Current {
+        let name = Arc::new(Mutex::new("none"));
+        connection.set_instrumentation(Queries {
+            watch: self.clone(),
+            transaction: name.clone(),
+            running: VecDeque::new(),
+        });
+        Current(name)
+    }
+
+    fn slow(&self, transaction: &'static str, sql: &str, took: Duration) {
+        self.metrics.slow_query(transaction);
+        let shown: String = sql.chars().take(MAX_SQL).collect();
+        if !self.slow.plan || !self.is_to_be_explained(sql) {
+            tracing::warn!(target: "bedplate::slow_query", transaction, ?took, sql = shown, "slow query");
+            return;
+        }
+        let (url, sql) = (self.url.clone(), sql.to_owned());
+        tokio::spawn(async move {
+            let plan = plan(&url, &sql).await.unwrap_or_else(|error| format!("not to be had: {error}"));
+            tracing::warn!(target: "bedplate::slow_query", transaction, ?took, sql = shown, plan, "slow query");
+        });
+    }
+
+    fn is_to_be_explained(&self, sql: &str) -> bool {
+        let mut explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
+        if explained.get(sql).is_some_and(|at| at.elapsed() < PLAN_AGAIN) {
+            return false;
+        }
+        explained.put(sql.to_owned(), Instant::now());
+        true
+    }
+}
+
+/// The queries of one connection. Their answers come in the order in which they were sent.
+struct Queries {
+    watch: Arc<Watch>,
+    transaction: Arc<Mutex<&'static str>>,
+    running: VecDeque<(Instant, Span)>,
+}
+
+impl Instrumentation for Queries {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        match event {
+            // Its text has the bound values in it, that of the end has not.
+            InstrumentationEvent::StartQuery { .. } => {
+                let span = tracing::debug_span!(target: "bedplate::query", "query", otel.kind = "client", sql = tracing::field::Empty);
+                self.running.push_back((Instant::now(), span));
+            }
+            InstrumentationEvent::FinishQuery { query, .. } => {
+                let Some((begun, span)) = self.running.pop_front() else { return };
+                if !span.is_disabled() {
+                    span.record("sql", tracing::field::display(query));
+                }
+                let took = begun.elapsed();
+                if took >= self.watch.slow.threshold {
+                    let transaction = *self.transaction.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.watch.slow(transaction, &query.to_string(), took);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The plan for any values: as PostgreSQL would make it for a prepared statement that it does not plan anew each time
+/// (<https://www.postgresql.org/docs/15/sql-prepare.html#id-1.9.3.160.6>). It is not run.
+async fn plan(url: &DatabaseUrl, sql: &str) -> Result<String> {
+    let said = |error: tokio_postgres::Error| Error::Unavailable { message: error.to_string() };
+    let (client, connection) = connect_plainly(url).await?;
+    tokio::spawn(connection);
+    // Where it is several statements, or none that can be prepared, this is an error, and nothing else is sent.
+    let parameters = client.prepare(sql).await.map_err(said)?.params().len();
+    let nulls = vec!["NULL"; parameters].join(", ");
+    let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+    let mut last = Error::Unavailable { message: "no role may run it".to_owned() };
+    for role in ["bedplate_app", "bedplate_system", "bedplate_session"] {
+        let begun = format!(
+            "BEGIN READ ONLY; SET LOCAL ROLE {role}; SET LOCAL statement_timeout = 5000; SET LOCAL lock_timeout = 1000; \
+             SET LOCAL app.tenant_id = '{}'; SET LOCAL plan_cache_mode = force_generic_plan; PREPARE slow AS {sql}",
+            uuid::Uuid::nil()
+        );
+        let explained = async {
+            client.batch_execute(&begun).await?;
+            let rows = client.simple_query(&format!("EXPLAIN EXECUTE slow {arguments}")).await?;
+            Ok(rows
+                .iter()
+                .filter_map(|row| match row {
+                    tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+                .join("\n"))
+        };
+        match explained.await {
+            Ok(plan) => return Ok(plan),
+            Err(error) => last = said(error),
+        }
+        client.batch_execute("ROLLBACK").await.map_err(said)?;
+        let _ = client.batch_execute("DEALLOCATE ALL").await;
+    }
+    Err(last)
+}
