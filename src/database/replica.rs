@@ -235,7 +235,7 @@ impl ReplicaReads<'_> {
     ///
     /// # Errors
     /// Whatever the closure returns; [`Error::ReadOnly`] where it writes.
-    pub async fn tenant_read<T, F, Fut>(&self, name: &'static str, context: &TenantContext, work: F) -> Result<T>
+    pub async fn tenant_read<T, F, Fut>(self, name: &'static str, context: &TenantContext, work: F) -> Result<T>
     where
         T: Send,
         F: FnOnce(TenantTx) -> Fut + Clone + Send,
@@ -248,7 +248,7 @@ impl ReplicaReads<'_> {
     ///
     /// # Errors
     /// As there.
-    pub async fn system_read<T, F, Fut>(&self, name: &'static str, work: F) -> Result<T>
+    pub async fn system_read<T, F, Fut>(self, name: &'static str, work: F) -> Result<T>
     where
         T: Send,
         F: FnOnce(SystemTx) -> Fut + Clone + Send,
