@@ -349,7 +349,7 @@ fn violations_of(detail: Option<&str>) -> Vec<SchemaViolation> {
 }
 
 fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
-    const LOST: [&str; 9] = [
+    const LOST: [&str; 15] = [
         "connection closed",
         "error communicating with the server",
         "terminating connection",
@@ -358,8 +358,15 @@ fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformat
         "sorry, too many clients already",
         "remaining connection slots are reserved",
         "too many connections for",
-        // What PgBouncer says of a server that went away under a transaction.
+        // What PgBouncer says of a server that went away under a transaction, does not come back, or went while its
+        // connection was made ready for another client; and of a client that got none.
         "server conn crashed",
+        "server login has been failing",
+        "server login failed",
+        "pgbouncer cannot connect to server",
+        "invalid server parameter",
+        "query_wait_timeout",
+        "client_login_timeout",
     ];
     let message = info.message();
     if LOST.iter().any(|lost| message.starts_with(lost)) {

@@ -166,7 +166,7 @@ impl Session {
             asked = client.simple_query(LOGIN) => asked,
             _ = &mut connection => return Err(Error::Unavailable { message: format!("{url}: the connection was lost") }),
         };
-        let asked = asked.map_err(|error| Error::Unavailable { message: format!("{url}: {error}") })?;
+        let asked = asked.map_err(|error| Error::Unavailable { message: format!("{url}: {}", words(&error)) })?;
         let login = asked.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -202,7 +202,7 @@ impl Session {
         let lost = |error: String| Error::Unavailable { message: error };
         if self.pooled {
             tokio::select! {
-                begun = client.batch_execute("BEGIN") => begun.map_err(|error| lost(error.to_string()))?,
+                begun = client.batch_execute("BEGIN") => begun.map_err(|error| lost(words(&error)))?,
                 _ = &mut connection => return Err(lost("the connection was lost".to_owned())),
             }
         }
@@ -215,6 +215,11 @@ impl Session {
         }
         Ok(connection)
     }
+}
+
+/// The server's, or the driver's.
+pub(super) fn words(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned())
 }
 
 async fn of_diesel(client: Client, connection: Connection) -> Result<AsyncPgConnection> {

@@ -13,7 +13,7 @@ use lru::LruCache;
 use tracing::Span;
 
 use super::config::{Config, SlowQueries};
-use super::connect::connect_plainly;
+use super::connect::{connect_plainly, words};
 use super::metrics::{PoolMetrics, Shared};
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
@@ -122,7 +122,7 @@ impl Instrumentation for Queries {
 /// The plan for any values: as PostgreSQL would make it for a prepared statement that it does not plan anew each time
 /// (<https://www.postgresql.org/docs/15/sql-prepare.html#id-1.9.3.160.6>). It is not run.
 async fn plan(url: &DatabaseUrl, sql: &str) -> Result<String> {
-    let said = |error: tokio_postgres::Error| Error::Unavailable { message: error.to_string() };
+    let said = |error| Error::Unavailable { message: words(&error) };
     let (client, connection) = connect_plainly(url).await?;
     tokio::spawn(connection);
     // Where it is several statements, or none that can be prepared, this is an error, and nothing else is sent.

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use super::connect::connect_plainly;
+use super::connect::{connect_plainly, words};
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
 
@@ -38,10 +38,7 @@ impl Probe {
                 "BEGIN READ ONLY; SET LOCAL ROLE bedplate_system; SET LOCAL statement_timeout = {}; {sql}; COMMIT",
                 at_most.as_millis()
             );
-            let said = |error: tokio_postgres::Error| {
-                let message = error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned());
-                Error::Unavailable { message: format!("{url}: {message}") }
-            };
+            let said = |error| Error::Unavailable { message: format!("{url}: {}", words(&error)) };
             let answers = connected.simple_query(&text).await.map_err(said)?;
             // Kept only where nothing failed: a transaction may have been left open.
             *client = Some(connected);

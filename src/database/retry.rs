@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_until_the_budget_is_used_up() {
-        let mut retries = Retries::within(Duration::from_secs(60), false);
+        let mut retries = Retries::within(Duration::from_mins(1), false);
         let pauses: Vec<_> = (0..12).filter_map(|_| retries.next(&lost())).collect();
         assert_eq!(pauses.len(), 12);
         assert!(pauses[0] < Duration::from_millis(50) && pauses[11] >= Duration::from_millis(500), "{pauses:?}");
@@ -55,10 +55,10 @@ mod tests {
 
     #[test]
     fn what_is_the_callers_is_not_tried_again() {
-        let mut retries = Retries::within(Duration::from_secs(60), true);
+        let mut retries = Retries::within(Duration::from_mins(1), true);
         assert!(retries.next(&Error::CommitUnknown).is_none());
         assert!(retries.next(&Error::ReadOnly { message: String::new() }).is_none());
-        let mut writing = Retries::within(Duration::from_secs(60), false);
+        let mut writing = Retries::within(Duration::from_mins(1), false);
         assert!(writing.next(&Error::ReadOnly { message: String::new() }).is_some());
     }
 }

@@ -34,6 +34,7 @@ fn only_what_may_succeed_later_is_transient(#[case] message: &str, #[case] trans
 #[case(DatabaseErrorKind::Unknown, "connection closed", Fault::ConnectionLost, true)]
 #[case(DatabaseErrorKind::Unknown, "terminating connection due to administrator command", Fault::ConnectionLost, true)]
 #[case(DatabaseErrorKind::Unknown, "server conn crashed?", Fault::ConnectionLost, true)]
+#[case(DatabaseErrorKind::Unknown, "invalid server parameter", Fault::ConnectionLost, true)]
 #[case(DatabaseErrorKind::Unknown, "sorry, too many clients already", Fault::TooManyConnections, true)]
 #[case(DatabaseErrorKind::Unknown, "too many connections for role \"x\"", Fault::TooManyConnections, true)]
 #[case(

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::Options;
 use super::session::Session;
-use super::{Options, session};
+use crate::database::connect::words;
 use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result};
 use crate::sql::quote_literal;
@@ -64,7 +65,7 @@ async fn sweep(session: &Session) -> Result<()> {
         if !alive {
             // Somebody else may be doing the same.
             if let Err(error) = session.send(&format!("DROP DATABASE IF EXISTS {name}")).await {
-                tracing::debug!(error = session::message(&error), "a scratch database was left");
+                tracing::debug!(error = words(&error), "a scratch database was left");
             }
         }
     }

@@ -4,9 +4,10 @@ use tokio_postgres::error::SqlState;
 
 use super::observe::Observer;
 use super::script::Script;
-use super::session::{Session, message};
+use super::session::Session;
 use super::statement::Statement;
 use super::{Event, Watcher};
+use crate::database::connect::words;
 
 /// Why a statement, or what surrounds it, failed.
 pub(super) struct Failure {
@@ -39,7 +40,7 @@ impl Failure {
     }
 
     fn said(&self) -> String {
-        let mut said = message(&self.error);
+        let mut said = words(&self.error);
         if let Some(error) = self.error.as_db_error() {
             for (what, text) in [("", error.detail()), ("hint: ", error.hint())] {
                 if let Some(text) = text {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::database::connect::{DIRECT, open};
+use crate::database::connect::{DIRECT, open, words};
 use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
 
@@ -136,7 +136,7 @@ fn pooler(url: &DatabaseUrl) -> Error {
 
 /// What the server said, as an error of ours.
 pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
-    let message = message(error);
+    let message = words(error);
     match error.code() {
         None => Error::Unavailable { message },
         Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Timeout { waited_for: WaitedFor::Lock },
@@ -150,14 +150,6 @@ pub(super) fn from_postgres(error: &tokio_postgres::Error) -> Error {
             diesel::result::DatabaseErrorKind::Unknown,
             Box::new(message),
         )),
-    }
-}
-
-/// The server's words, or the driver's.
-pub(super) fn message(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(said) => said.message().to_owned(),
-        None => error.to_string(),
     }
 }
 

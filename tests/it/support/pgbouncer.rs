@@ -44,7 +44,8 @@ impl PgBouncer {
             format!(
                 "[databases]\n* = host={host} port={behind}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
                  unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = {mode}\n\
-                 default_pool_size = {connections}\nmax_client_conn = 500\nignore_startup_parameters = {ignored}\n",
+                 default_pool_size = {connections}\nmax_client_conn = 500\n\
+                 server_login_retry = 0.1\nignore_startup_parameters = {ignored}\n",
                 users.display()
             ),
         );
