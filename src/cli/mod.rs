@@ -125,6 +125,11 @@ pub fn seed() -> ExitCode {
 
 fn run(command: impl Future<Output = Result<()>>) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    // Below that, the driver logs each query with the values that are bound.
+    let filter = ["tokio_postgres=info"]
+        .iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     // The variables are set before there is a second thread.
     let done = load_dot_env().and_then(|()| {

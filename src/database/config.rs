@@ -75,7 +75,7 @@ impl Timeouts {
 /// Which queries are logged, with the target `bedplate::slow_query`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlowQueries {
-    /// Those that take at least so long.
+    /// Those whose answer begins after at least so long: of a long result, the first rows count.
     pub threshold: Duration,
     /// With their plan, which takes a connection and a moment; once in ten minutes for the same query.
     pub plan: bool,

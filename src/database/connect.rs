@@ -1,5 +1,5 @@
-//! Making a connection: TLS, several hosts, a time limit over all of it, and the URL read again where the server
-//! refuses the login.
+//! Making a connection: TLS, several hosts, a time limit for each, and the URL read again where the server refuses the
+//! login.
 //!
 //! A pooler in transaction mode hands each transaction another connection of the server, so that nothing of a session
 //! holds: no prepared statement, no setting, no LISTEN. [`Session::open`] finds out whether there is one.
@@ -31,8 +31,18 @@ const REFUSES_OPTIONS: &str = "startup parameter";
 /// [`Error::Configuration`] for what waiting does not mend (unknown login or database, wrong password),
 /// [`Error::Unavailable`] for the rest.
 pub async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection> {
-    let (client, connection) = connect_plainly(url).await?;
-    of_diesel(client, connection).await
+    in_time(url, async {
+        let (client, connection) = connect_plainly(url).await?;
+        of_diesel(client, connection).await
+    })
+    .await
+}
+
+/// What is sent before a connection is ready counts too: a server that hangs, or a pooler that has no connection to
+/// give, would be waited for.
+async fn in_time<T>(url: &DatabaseUrl, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = || Error::Unavailable { message: format!("{url}: no answer in time") };
+    timeout(url.connect_timeout(), Box::pin(work)).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// What [`connect`] makes its connection of: for what diesel-async does not have.
@@ -52,13 +62,14 @@ pub(super) async fn open(
     let Some(origin) = url.origin() else {
         return once(url, &set).await;
     };
-    let newest = origin.newest().await.unwrap_or_else(|| url.clone());
+    let as_asked = |read: DatabaseUrl| if url.is_for_reading() { read.for_reading() } else { read };
+    let newest = origin.newest().await.map_or_else(|| url.clone(), as_asked);
     let refused = match once(&newest, &set).await {
         Err(error) if error.is_refused_login() => error,
         other => return other,
     };
     match origin.renewed(&newest).await {
-        Some(renewed) => once(&renewed, &set).await,
+        Some(renewed) => once(&as_asked(renewed), &set).await,
         None => Err(refused),
     }
 }
@@ -69,14 +80,23 @@ async fn once(
 ) -> Result<(Client, Connection), NotConnected> {
     let not_connected = |cause| NotConnected { url: url.clone(), cause };
     let tls = url.tls().connector().map_err(|error| not_connected(Cause::Tls(error)))?;
-    let mut config = url.tokio_postgres();
-    set(&mut config);
-    // The driver's own limit ends with the TCP connection: a server that hangs would be waited for.
-    match timeout(url.connect_timeout(), config.connect(tls)).await {
-        Ok(Ok(connected)) => Ok(connected),
-        Ok(Err(error)) => Err(not_connected(Cause::Driver(error))),
-        Err(_) => Err(not_connected(Cause::Late)),
+    let mut last = not_connected(Cause::Late);
+    for host in url.each_host() {
+        let mut config = host.clone();
+        set(&mut config);
+        // The driver's own limit ends with the TCP connection: a server that hangs would hide the next one.
+        let cause = match timeout(url.host_timeout(), Box::pin(config.connect(tls.clone()))).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => Cause::Driver(error),
+            Err(_) => Cause::Late,
+        };
+        last = not_connected(cause);
+        // The same login is no better elsewhere.
+        if last.is_refused_login() {
+            break;
+        }
     }
+    Err(last)
 }
 
 /// Why there is no connection.
@@ -157,6 +177,10 @@ pub(super) struct Session {
 impl Session {
     /// The first connection of a pool: whether there is a pooler in between, and whether the login will do.
     pub(super) async fn first(config: &Config) -> Result<(Self, AsyncPgConnection)> {
+        in_time(config.url(), Self::asked(config)).await
+    }
+
+    async fn asked(config: &Config) -> Result<(Self, AsyncPgConnection)> {
         let url = config.url();
         let (client, mut connection) = match Self::open(url).await {
             Err(refused) if refused.is_of_pooler() => connect_plainly(url).await?,
@@ -193,8 +217,11 @@ impl Session {
 
     /// Another one.
     pub(super) async fn connect(self, url: &DatabaseUrl) -> Result<AsyncPgConnection> {
-        let (client, connection) = connect_plainly(url).await?;
-        self.of_diesel(client, connection).await
+        in_time(url, async {
+            let (client, connection) = connect_plainly(url).await?;
+            self.of_diesel(client, connection).await
+        })
+        .await
     }
 
     /// diesel-async begins with a statement of its own that it prepares: behind a pooler that needs a transaction.

@@ -1,7 +1,7 @@
 //! Whether an instance may be given work, and what there is to watch.
 //!
-//! Always holds: an answer comes within about [`HealthLimits::answer`], whatever is wrong with the database; asking
-//! takes no connection of the pool.
+//! Always holds: an answer about readiness comes within about [`HealthLimits::answer`], whatever is wrong with the
+//! database; questions go beside the pool, which is asked for one connection, for a moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,10 @@ pub struct HealthCheck {
 pub struct Health {
     database: Database,
     limits: HealthLimits,
+    /// For the checks, of each database.
     probes: Arc<[Probe; 3]>,
+    /// For the levels, so that a slow one holds up no check.
+    levels: Arc<Probe>,
     lag: Arc<LagWatch>,
 }
 
@@ -81,10 +84,13 @@ impl std::fmt::Debug for Health {
 
 const APPLIED: &str = "SELECT version FROM __diesel_schema_migrations";
 
-/// Due and waiting, dead, the age of the oldest that is due.
-const OUTBOX: &str = "SELECT count(*) FILTER (WHERE dead_at IS NULL), count(*) FILTER (WHERE dead_at IS NOT NULL), \
-           coalesce(extract(epoch FROM clock_timestamp() - min(available_at) FILTER (WHERE dead_at IS NULL)), 0) \
-      FROM outbox_events WHERE published_at IS NULL";
+/// How long the oldest message is due. By the index of what is open.
+const OUTBOX_AGE: &str = "SELECT coalesce(extract(epoch FROM clock_timestamp() - min(available_at)), 0) \
+      FROM outbox_events WHERE published_at IS NULL AND dead_at IS NULL";
+
+/// How many are open, and how many dead: an index each.
+const OUTBOX: &str = "SELECT (SELECT count(*) FROM outbox_events WHERE published_at IS NULL AND dead_at IS NULL), \
+      (SELECT count(*) FROM outbox_events WHERE dead_at IS NOT NULL)";
 
 /// What the slowest share of each subscription has not seen; the nil UUID stands for all tenants.
 const SUBSCRIPTIONS: &str = "SELECT name, max(greatest(0, head - position)) FROM ( \
@@ -101,6 +107,7 @@ impl Health {
             database: database.clone(),
             limits,
             probes: Arc::default(),
+            levels: Arc::default(),
             lag: LagWatch::begin(database.clone(), limits.answer).into(),
         }
     }
@@ -111,7 +118,7 @@ impl Health {
         let (databases, pool, outbox) = join3(databases, self.pool_check(), self.outbox_check()).await;
         let mut checks: Vec<_> = databases.into_iter().flatten().collect();
         checks.push(pool);
-        checks.extend(outbox);
+        checks.push(outbox);
         checks.extend(self.lag.states().into_iter().map(|(name, state)| self.replica_check(name, &state)));
         Readiness { ready: checks.iter().all(|check| check.ok), checks }
     }
@@ -129,8 +136,16 @@ impl Health {
     }
 
     async fn ask(&self, name: DatabaseName, sql: &str) -> Result<Vec<SimpleQueryRow>> {
-        let config = self.database.config.for_database(name)?;
+        let config = match name {
+            DatabaseName::Main => &*self.database.config,
+            DatabaseName::Rfq => self.database.rfq.config(),
+            DatabaseName::Marketdata => self.database.marketdata.config(),
+        };
         self.probes[name as usize].ask(config.url(), sql, self.limits.answer).await
+    }
+
+    async fn level_rows(&self, sql: &str) -> Result<Vec<SimpleQueryRow>> {
+        self.levels.ask(self.database.config.url(), sql, self.limits.answer).await
     }
 
     /// Whether it answers, and whether it has every migration that this program was built with. One that is beside
@@ -156,23 +171,22 @@ impl Health {
         vec![answers, HealthCheck { name: "migrations", of, ok, detail }]
     }
 
+    /// Whether a connection can be had: takes one for a moment.
     async fn pool_check(&self) -> HealthCheck {
-        let ok = !self.database.pool.is_exhausted(self.limits.pool_wait).await;
-        let detail = if ok {
-            "has a connection".to_owned()
-        } else {
-            format!("no connection came free within {:?}", self.limits.pool_wait)
-        };
+        let trouble = self.database.pool.trouble(self.limits.pool_wait).await;
+        let (ok, detail) = trouble.map_or((true, "has a connection".to_owned()), |trouble| (false, trouble));
         HealthCheck { name: "pool", of: DatabaseName::Main.to_string(), ok, detail }
     }
 
-    /// Nothing where it cannot be asked: that is another check's matter.
-    async fn outbox_check(&self) -> Option<HealthCheck> {
-        let rows = self.ask(DatabaseName::Main, OUTBOX).await.ok()?;
-        let age = Duration::try_from_secs_f64(level(&rows, 2).max(0.0)).ok()?;
-        let detail = format!("the oldest message is due for {age:.1?}");
-        let ok = age <= self.limits.outbox_age;
-        Some(HealthCheck { name: "outbox", of: DatabaseName::Main.to_string(), ok, detail })
+    async fn outbox_check(&self) -> HealthCheck {
+        let (ok, detail) = match self.ask(DatabaseName::Main, OUTBOX_AGE).await {
+            Ok(rows) => {
+                let age = Duration::try_from_secs_f64(level(&rows, 0).max(0.0)).unwrap_or_default();
+                (age <= self.limits.outbox_age, format!("the oldest message is due for {age:.1?}"))
+            }
+            Err(error) => (false, error.to_string()),
+        };
+        HealthCheck { name: "outbox", of: DatabaseName::Main.to_string(), ok, detail }
     }
 
     /// One that does not answer is no reason to take an instance out: its reads go to the primary. One that shows what
@@ -211,12 +225,17 @@ impl Health {
                 levels.replica_behind.get_or_create(&of).set(behind as f64);
             }
         }
-        if let Ok(rows) = self.ask(DatabaseName::Main, OUTBOX).await {
-            levels.outbox_pending.set(level(&rows, 0));
-            levels.outbox_dead.set(level(&rows, 1));
-            levels.outbox_age.set(level(&rows, 2).max(0.0));
-        }
-        for row in self.ask(DatabaseName::Main, SUBSCRIPTIONS).await.unwrap_or_default() {
+        // What cannot be had is no number, and not the last one.
+        let unknown =
+            |rows: &Result<Vec<SimpleQueryRow>>, column| rows.as_ref().map_or(f64::NAN, |rows| level(rows, column));
+        let counted = self.level_rows(OUTBOX).await;
+        levels.outbox_pending.set(unknown(&counted, 0));
+        levels.outbox_dead.set(unknown(&counted, 1));
+        // The next one may be due in a while.
+        let age = self.level_rows(OUTBOX_AGE).await;
+        levels.outbox_age.set(unknown(&age, 0).clamp(0.0, f64::INFINITY));
+        levels.subscription_lag.clear();
+        for row in self.level_rows(SUBSCRIPTIONS).await.unwrap_or_default() {
             let of = OfSubscription { subscription: row.get(0).unwrap_or_default().to_owned() };
             levels.subscription_lag.get_or_create(&of).set(level(std::slice::from_ref(&row), 1));
         }

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use diesel::connection::{Instrumentation, InstrumentationEvent};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use lru::LruCache;
-use tracing::Span;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_postgres::SimpleQueryMessage;
+use tracing::{Instrument as _, Span};
 
 use super::config::{Config, SlowQueries};
 use super::connect::{connect_plainly, words};
@@ -20,6 +23,9 @@ use crate::error::{Error, Result};
 
 /// So much of a query is shown.
 const MAX_SQL: usize = 4_000;
+
+/// A plan may take so long.
+const PLAN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A query's plan is asked for once in this time.
 const PLAN_AGAIN: Duration = Duration::from_mins(10);
@@ -31,6 +37,7 @@ pub(crate) struct Watch {
     slow: SlowQueries,
     url: DatabaseUrl,
     explained: Mutex<LruCache<String, Instant>>,
+    explaining: Arc<Semaphore>,
 }
 
 /// Which transaction a connection is in.
@@ -51,6 +58,7 @@ impl Watch {
             slow: config.slow_queries,
             url: config.url().clone(),
             explained: Mutex::new(LruCache::new(NonZeroUsize::MIN.saturating_add(255))),
+            explaining: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -66,25 +74,38 @@ impl Watch {
 
     fn slow(&self, transaction: &'static str, sql: &str, took: Duration) {
         self.metrics.slow_query(transaction);
-        let shown: String = sql.chars().take(MAX_SQL).collect();
-        if !self.slow.plan || !self.is_to_be_explained(sql) {
-            tracing::warn!(target: "bedplate::slow_query", transaction, ?took, sql = shown, "slow query");
+        let cut: String = sql.chars().take(MAX_SQL).collect();
+        let Some(turn) = self.turn_to_explain(sql) else {
+            tracing::warn!(target: "bedplate::slow_query", transaction, ?took, sql = cut, "slow query");
             return;
-        }
+        };
         let (url, sql) = (self.url.clone(), sql.to_owned());
-        tokio::spawn(async move {
-            let plan = plan(&url, &sql).await.unwrap_or_else(|error| format!("not to be had: {error}"));
-            tracing::warn!(target: "bedplate::slow_query", transaction, ?took, sql = shown, plan, "slow query");
-        });
+        let explained = async move {
+            let planned = timeout(PLAN_TIMEOUT, plan(&url, &sql)).await;
+            drop(turn);
+            let plan = match planned {
+                Ok(Ok(plan)) => plan,
+                Ok(Err(error)) => format!("not to be had: {error}"),
+                Err(_) => "not to be had in time".to_owned(),
+            };
+            tracing::warn!(target: "bedplate::slow_query", transaction, ?took, sql = cut, plan, "slow query");
+        };
+        tokio::spawn(explained.in_current_span());
     }
 
-    fn is_to_be_explained(&self, sql: &str) -> bool {
+    /// One plan at a time, and none where several statements were sent as one text.
+    fn turn_to_explain(&self, sql: &str) -> Option<OwnedSemaphorePermit> {
+        let verb = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        if !self.slow.plan || !["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"].contains(&verb.as_str()) {
+            return None;
+        }
+        let turn = self.explaining.clone().try_acquire_owned().ok()?;
         let mut explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
         if explained.get(sql).is_some_and(|at| at.elapsed() < PLAN_AGAIN) {
-            return false;
+            return None;
         }
         explained.put(sql.to_owned(), Instant::now());
-        true
+        Some(turn)
     }
 }
 
@@ -105,48 +126,56 @@ impl Instrumentation for Queries {
             }
             InstrumentationEvent::FinishQuery { query, .. } => {
                 let Some((begun, span)) = self.running.pop_front() else { return };
-                if !span.is_disabled() {
-                    span.record("sql", tracing::field::display(query));
-                }
                 let took = begun.elapsed();
-                if took >= self.watch.slow.threshold {
+                let slow = took >= self.watch.slow.threshold;
+                if span.is_disabled() && !slow {
+                    return;
+                }
+                let sql = shown(query.to_string());
+                span.record("sql", &sql);
+                if slow {
                     let transaction = *self.transaction.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.watch.slow(transaction, &query.to_string(), took);
+                    self.watch.slow(transaction, &sql, took);
                 }
             }
+            // Of queries whose futures were dropped nothing is heard any more.
+            InstrumentationEvent::BeginTransaction { .. } => self.running.clear(),
             _ => {}
         }
     }
 }
 
+/// The begin of a transaction has the user and their address in it, as literals.
+fn shown(sql: String) -> String {
+    if sql.starts_with("BEGIN") { "BEGIN".to_owned() } else { sql }
+}
+
 /// The plan for any values: as PostgreSQL would make it for a prepared statement that it does not plan anew each time
 /// (<https://www.postgresql.org/docs/15/sql-prepare.html#id-1.9.3.160.6>). It is not run.
 async fn plan(url: &DatabaseUrl, sql: &str) -> Result<String> {
-    let said = |error| Error::Unavailable { message: words(&error) };
+    let said = |error: tokio_postgres::Error| Error::Unavailable { message: words(&error) };
     let (client, connection) = connect_plainly(url).await?;
     tokio::spawn(connection);
-    // Where it is several statements, or none that can be prepared, this is an error, and nothing else is sent.
-    let parameters = client.prepare(sql).await.map_err(said)?.params().len();
-    let nulls = vec!["NULL"; parameters].join(", ");
-    let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
     let mut last = Error::Unavailable { message: "no role may run it".to_owned() };
     for role in ["bedplate_app", "bedplate_system", "bedplate_session"] {
-        let begun = format!(
+        let begin = format!(
             "BEGIN READ ONLY; SET LOCAL ROLE {role}; SET LOCAL statement_timeout = 5000; SET LOCAL lock_timeout = 1000; \
-             SET LOCAL app.tenant_id = '{}'; SET LOCAL plan_cache_mode = force_generic_plan; PREPARE slow AS {sql}",
+             SET LOCAL app.tenant_id = '{}'; SET LOCAL plan_cache_mode = force_generic_plan",
             uuid::Uuid::nil()
         );
         let explained = async {
-            client.batch_execute(&begun).await?;
+            client.batch_execute(&begin).await?;
+            // Where it is several statements, or none that can be prepared, this is an error, and nothing else is sent.
+            let parameters = client.prepare(sql).await?.params().len();
+            let nulls = vec!["NULL"; parameters].join(", ");
+            let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+            client.batch_execute(&format!("PREPARE slow AS {sql}")).await?;
             let rows = client.simple_query(&format!("EXPLAIN EXECUTE slow {arguments}")).await?;
-            Ok(rows
-                .iter()
-                .filter_map(|row| match row {
-                    tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-                    _ => None,
-                })
-                .collect::<Vec<_>>()
-                .join("\n"))
+            let lines = rows.iter().filter_map(|row| match row {
+                SimpleQueryMessage::Row(row) => row.get(0),
+                _ => None,
+            });
+            Ok(lines.collect::<Vec<_>>().join("\n"))
         };
         match explained.await {
             Ok(plan) => return Ok(plan),

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::Database;
-use super::name::DatabaseName;
 use super::probe::Probe;
-use super::replica::WalPosition;
+use super::replica::{FLUSHED, REPLAYED, WalPosition};
+use super::url::DatabaseUrl;
 use crate::error::Result;
 
 /// Between two looks.
@@ -73,24 +73,25 @@ impl Drop for LagWatch {
 
 async fn watch(database: Database, states: Arc<Mutex<BTreeMap<String, ReplicaState>>>, at_most: Duration) {
     let (probe, mut passed) = (Probe::default(), Passed::default());
+    let replicas: Vec<_> = database.replicas.iter().map(|replica| (replica, Probe::default())).collect();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // Where the primary does not answer, the last position is the newest that is known.
-        if let Ok(position) = primary(&database, &probe, at_most).await {
+        if let Ok(Some(position)) = position(&probe, database.config.url(), FLUSHED, at_most).await {
             passed.note(position, Instant::now());
         }
-        join_all(database.replicas.iter().map(|replica| {
+        join_all(replicas.iter().map(|(replica, probe)| {
             let (states, passed) = (&states, &passed);
             async move {
-                let state = match timeout(at_most, replica.position()).await {
-                    Ok(Ok((reached, _))) => {
+                let state = match position(probe, replica.url(), REPLAYED, at_most).await {
+                    Ok(Some(reached)) => {
                         let (lag, behind) = passed.since(reached, Instant::now());
                         ReplicaState::Up { lag, behind }
                     }
-                    Ok(Err(error)) => ReplicaState::Down(error.to_string()),
-                    Err(_) => ReplicaState::Down(format!("no answer within {at_most:?}")),
+                    Ok(None) => ReplicaState::Down("it is no standby any more".to_owned()),
+                    Err(error) => ReplicaState::Down(error.to_string()),
                 };
                 states.lock().unwrap_or_else(PoisonError::into_inner).insert(replica.name().to_owned(), state);
             }
@@ -99,10 +100,9 @@ async fn watch(database: Database, states: Arc<Mutex<BTreeMap<String, ReplicaSta
     }
 }
 
-async fn primary(database: &Database, probe: &Probe, at_most: Duration) -> Result<WalPosition> {
-    let config = database.config.for_database(DatabaseName::Main)?;
-    let rows = probe.ask(config.url(), "SELECT pg_current_wal_flush_lsn()", at_most).await?;
-    rows.first().and_then(|row| row.get(0)).unwrap_or_default().parse()
+async fn position(probe: &Probe, url: &DatabaseUrl, sql: &str, at_most: Duration) -> Result<Option<WalPosition>> {
+    let rows = probe.ask(url, sql, at_most).await?;
+    Ok(rows.first().and_then(|row| row.get(0)).and_then(|text| text.parse().ok()))
 }
 
 /// When the primary had come how far.
@@ -111,6 +111,10 @@ struct Passed(VecDeque<(Instant, WalPosition)>);
 
 impl Passed {
     fn note(&mut self, position: WalPosition, at: Instant) {
+        // After a failover to a standby that had not got everything, or a restore, the log begins again further down.
+        if self.0.back().is_some_and(|(_, last)| *last > position) {
+            self.0.clear();
+        }
         // Of a position that stays, the first time counts.
         if self.0.back().is_none_or(|(_, last)| *last < position) {
             self.0.push_back((at, position));
@@ -145,6 +149,10 @@ mod tests {
         assert_eq!(passed.since(position("0/400"), at(9)), (Duration::ZERO, 0));
         assert_eq!(passed.since(position("0/200"), at(9)), (Duration::from_secs(6), 0x100));
         assert_eq!(passed.since(position("0/150"), at(9)), (Duration::from_secs(7), 0x1B0));
+        // The log begins again further down: what was above is forgotten.
+        let mut after_failover = Passed(passed.0.clone());
+        after_failover.note(position("0/180"), at(10));
+        assert_eq!(after_failover.since(position("0/180"), at(11)), (Duration::ZERO, 0));
         // An hour in which nothing was written is no lag.
         assert_eq!(passed.since(position("0/300"), at(3600)), (Duration::ZERO, 0));
     }

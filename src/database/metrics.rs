@@ -1,7 +1,7 @@
 //! What is counted: connections, transactions, slow queries, and how the outbox, the subscriptions and the replicas
 //! stand. In Prometheus' text format, by the project's own crate.
 //!
-//! Always holds: a label is a name out of the code, never data.
+//! Always holds: a label is a name out of the code or the configuration: a transaction's, a pool's, a subscription's.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -26,6 +26,9 @@ use super::wake::Waker;
 use crate::error::{Error, Result, WaitedFor};
 use crate::forms::Validators;
 
+/// A pool that makes a connection is asked again so soon.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+
 /// Between two attempts to connect, about: a server that comes back is noticed so soon.
 const RECONNECT: Duration = Duration::from_millis(100);
 
@@ -51,8 +54,11 @@ pub(crate) struct Pool {
 impl Pool {
     /// Connects once, to know that it works, and makes the pool.
     pub(super) async fn connect(config: &Config, watch: Arc<Watch>) -> Result<Self> {
-        let (session, first) = Session::first(config).await?;
         let PoolConfig { max_size, min_idle, wait, idle_timeout, max_lifetime } = config.pool;
+        if max_size == 0 || [wait, idle_timeout, max_lifetime].contains(&Duration::ZERO) {
+            return Err(Error::configuration("the pool's size and times have to be above zero"));
+        }
+        let (session, first) = Session::first(config).await?;
         let places = Arc::new(Semaphore::new(max_size as usize));
         let last_failure = LastFailure::default();
         let manager = Manager {
@@ -67,7 +73,9 @@ impl Pool {
         let first = manager.made(first);
         let connections = bb8::Pool::builder()
             .max_size(max_size)
-            .min_idle(min_idle)
+            .min_idle(min_idle.min(max_size))
+            // Its pauses would grow; the manager goes on by itself.
+            .retry_connection(false)
             .connection_timeout(wait)
             .idle_timeout(idle_timeout)
             // Each has an age of its own, below this one.
@@ -107,22 +115,35 @@ impl Pool {
         let Ok(Ok(place)) = place else {
             return Err(Error::Timeout { waited_for: WaitedFor::Connection });
         };
-        // With a place there is an idle connection, or one to be made.
-        match timeout(self.wait.saturating_sub(waited).max(RECONNECT), self.connections.get_owned()).await {
-            Ok(Ok(connection)) => {
-                Ok(Lease { connection, since: Instant::now(), metrics: self.watch.pool.clone(), _place: place })
+        // With a place there is an idle connection, or one to be made. An attempt that was given up is begun again only
+        // for who asks anew.
+        let until = asked + self.wait;
+        loop {
+            if let Ok(Ok(connection)) = timeout(ASK_AGAIN, self.connections.get_owned()).await {
+                return Ok(Lease {
+                    connection,
+                    since: Instant::now(),
+                    metrics: self.watch.pool.clone(),
+                    _place: place,
+                });
             }
-            Ok(Err(bb8::RunError::User(error))) => Err(error),
-            Ok(Err(bb8::RunError::TimedOut)) | Err(_) => Err(match self.last_failure.get() {
-                Some(message) => Error::Unavailable { message },
-                None => Error::Unavailable { message: "connecting takes too long".to_owned() },
-            }),
+            if Instant::now() >= until {
+                let failure = self.last_failure.get();
+                return Err(Error::Unavailable {
+                    message: failure.unwrap_or_else(|| "connecting takes too long".into()),
+                });
+            }
         }
     }
 
-    /// Whether each place is taken, and none comes free within this time.
-    pub(crate) async fn is_exhausted(&self, for_so_long: Duration) -> bool {
-        timeout(for_so_long, self.places.acquire()).await.is_err()
+    /// Why no connection can be had within this time, if none can. One that is being made is no trouble.
+    pub(crate) async fn trouble(&self, within: Duration) -> Option<String> {
+        match timeout(within, self.get()).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) if self.places.available_permits() == 0 => Some(format!("none came free within {within:?}")),
+            Err(_) => self.last_failure.get(),
+        }
     }
 
     pub(crate) fn max_size(&self) -> u32 {
@@ -249,10 +270,12 @@ impl LastFailure {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The same failure is logged once.
     fn set(&self, failure: Option<String>) {
-        if let Some(error) = &failure {
-            tracing::warn!(%error, "a connection of the pool could not be made");
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = failure.as_ref().filter(|failure| last.as_ref() != Some(failure)) {
+            tracing::warn!(%error, "connections of the pool cannot be made");
         }
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        *last = failure;
     }
 }

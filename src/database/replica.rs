@@ -9,11 +9,11 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use tokio::sync::OnceCell;
@@ -77,9 +77,9 @@ pub(super) struct Replicas {
 pub(super) struct Replica {
     /// Host and port: what metrics call it.
     name: String,
-    config: Config,
+    config: Arc<Config>,
     watch: Arc<Watch>,
-    pool: OnceCell<Pool>,
+    pool: Arc<OnceCell<Pool>>,
     alone_until: Mutex<Option<Instant>>,
 }
 
@@ -108,25 +108,36 @@ impl Replicas {
 impl Replica {
     fn new(main: &Config, url: &DatabaseUrl, metrics: &Shared) -> Self {
         let mut config = main.clone();
-        config.app_url = Some(url.clone());
+        config.app_url = Some(url.clone().for_reading());
         // The primary is there for whoever waits too long, or for what fails.
         config.pool.wait = main.replica_wait;
         config.retry_budget = Duration::ZERO;
         let name = url.hosts();
         let watch = Watch::new(&config, metrics.clone(), &format!("replica {name}"));
-        Self { name, config, watch, pool: OnceCell::new(), alone_until: Mutex::default() }
+        Self { name, config: config.into(), watch, pool: Arc::default(), alone_until: Mutex::default() }
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
+    pub(super) fn url(&self) -> &DatabaseUrl {
+        self.config.url()
+    }
+
+    /// Made in the background: who waits for it may give up, and the next one finds it.
     async fn pool(&self) -> Result<&Pool> {
-        let connected = tokio::time::timeout(
-            self.config.pool.wait,
-            self.pool.get_or_try_init(|| Pool::connect(&self.config, self.watch.clone())),
-        );
-        connected.await.unwrap_or(Err(Error::Timeout { waited_for: WaitedFor::Replica }))
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool);
+        }
+        let (pool, config, watch) = (self.pool.clone(), self.config.clone(), self.watch.clone());
+        let making =
+            tokio::spawn(async move { pool.get_or_try_init(|| Pool::connect(&config, watch)).await.map(|_| ()) });
+        match tokio::time::timeout(self.config.pool.wait, making).await {
+            Ok(Ok(made)) => made?,
+            Ok(Err(_)) | Err(_) => return Err(no_answer()),
+        }
+        self.pool.get().ok_or_else(no_answer)
     }
 
     fn is_left_alone(&self) -> bool {
@@ -138,17 +149,7 @@ impl Replica {
         *self.alone_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + LEAVE_ALONE);
     }
 
-    /// How far it has come, and whether it is a standby.
-    pub(super) async fn position(&self) -> Result<(WalPosition, bool)> {
-        let begin = Begin::read_only("replica.position", &AllTenants, self.config.timeouts);
-        let asked = transaction::run(self.pool().await?, &begin, &AllTenants, async |tx: SystemTx| {
-            let reached: Reached = sql_query(REACHED).get_result(&mut tx.connection()).await?;
-            Ok(reached)
-        });
-        let reached = asked.await?;
-        Ok((reached.position.parse()?, reached.is_standby))
-    }
-
+    /// A replica that hangs is given up when it should have begun: what it does then takes as long as it takes.
     async fn read<S, T, F, Fut>(&self, begin: &Begin, scope: &S, wait: &Wait, work: F) -> Result<T>
     where
         S: Scope,
@@ -156,22 +157,37 @@ impl Replica {
         Fut: Future<Output = Result<T>>,
     {
         let pool = self.pool().await?;
-        transaction::run(pool, begin, scope, move |tx: Tx<S>| async move {
+        let at_work = &AtomicBool::new(false);
+        let reading = transaction::run(pool, begin, scope, move |tx: Tx<S>| async move {
             wait.until_reached(tx.connection()).await?;
+            at_work.store(true, Ordering::Relaxed);
             work(tx).await
-        })
-        .await
+        });
+        let hangs = async {
+            tokio::time::sleep(self.config.pool.wait + wait.at_most).await;
+            if at_work.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            read = reading => read,
+            () = hangs => Err(no_answer()),
+        }
     }
 }
 
-/// After a promotion the log goes on where replaying ended.
-const REACHED: &str = "SELECT pg_is_in_recovery() AS is_standby, \
-    (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END)::text AS position";
+fn no_answer() -> Error {
+    Error::Unavailable { message: "the replica does not answer in time".to_owned() }
+}
+
+/// NULL on a primary.
+pub(super) const REPLAYED: &str = "SELECT coalesce(pg_last_wal_replay_lsn()::text, '') AS position";
+
+/// On disk: what is inserted and not flushed may be lost.
+pub(super) const FLUSHED: &str = "SELECT pg_current_wal_flush_lsn()::text AS position";
 
 #[derive(QueryableByName)]
 struct Reached {
-    #[diesel(sql_type = Bool)]
-    is_standby: bool,
     #[diesel(sql_type = Text)]
     position: String,
 }
@@ -183,16 +199,18 @@ struct Wait {
 }
 
 impl Wait {
-    /// Each statement of the transaction sees what was replayed when it begins: it is READ COMMITTED.
+    /// Each statement of the transaction sees what was replayed when it begins: it is READ COMMITTED. One that has
+    /// become a primary has a log of its own, in which the position may be another: it is not waited for.
     async fn until_reached(&self, connection: &AsyncPgConnection) -> Result<()> {
         let Some(after) = self.after else { return Ok(()) };
         let until = Instant::now() + self.at_most;
         loop {
-            let reached: Reached = sql_query(REACHED).get_result(&mut &*connection).await?;
-            if reached.position.parse::<WalPosition>()? >= after {
+            let reached: Reached = sql_query(REPLAYED).get_result(&mut &*connection).await?;
+            let position = reached.position.parse::<WalPosition>();
+            if position.as_ref().is_ok_and(|position| *position >= after) {
                 return Ok(());
             }
-            if Instant::now() + ASK_AGAIN > until {
+            if position.is_err() || Instant::now() + ASK_AGAIN > until {
                 return Err(Error::Timeout { waited_for: WaitedFor::Replica });
             }
             tokio::time::sleep(ASK_AGAIN).await;
@@ -267,8 +285,13 @@ impl ReplicaReads<'_> {
         if let Some(replica) = self.database.replicas.pick() {
             match replica.read(&begin, scope, &self.wait, work.clone()).await {
                 Err(error) if is_of_the_replica(&error) => {
-                    tracing::debug!(replica = replica.name, %error, "the primary is read instead");
-                    if !matches!(error, Error::Timeout { .. } | Error::Contention { .. }) {
+                    let is_behind = matches!(error, Error::Timeout { waited_for: WaitedFor::Replica });
+                    if matches!(error, Error::Configuration { .. } | Error::NoDatabase { .. }) {
+                        tracing::warn!(replica = replica.name, %error, "the primary is read instead");
+                    } else {
+                        tracing::debug!(replica = replica.name, %error, "the primary is read instead");
+                    }
+                    if !is_behind && !matches!(error, Error::Contention { .. } | Error::Database(_)) {
                         replica.leave_alone();
                     }
                 }
@@ -280,9 +303,10 @@ impl ReplicaReads<'_> {
 }
 
 /// Whether the primary may do better. A standby also cancels queries that are in the way of what it replays, as a
-/// serialization failure (<https://www.postgresql.org/docs/15/hot-standby.html#HOT-STANDBY-CONFLICT>).
+/// serialization failure (<https://www.postgresql.org/docs/15/hot-standby.html#HOT-STANDBY-CONFLICT>), and does not
+/// know the table or the column that a migration has just made.
 fn is_of_the_replica(error: &Error) -> bool {
-    let configured = matches!(error, Error::Configuration { .. } | Error::NoDatabase { .. });
+    let configured = matches!(error, Error::Configuration { .. } | Error::NoDatabase { .. } | Error::Database(_));
     let late = matches!(error, Error::Timeout { waited_for: WaitedFor::Replica });
     let fault = error.fault().is_some_and(|fault| {
         matches!(fault, Fault::PoolExhausted) || (fault.is_transient() && fault != Fault::ReadOnly)
@@ -305,7 +329,7 @@ impl Database {
     /// Those of [`Database::system_tx`].
     pub async fn wal_position(&self) -> Result<WalPosition> {
         self.system_tx("wal.position", async |tx| {
-            let reached: Reached = sql_query(REACHED).get_result(&mut tx.connection()).await?;
+            let reached: Reached = sql_query(FLUSHED).get_result(&mut tx.connection()).await?;
             reached.position.parse()
         })
         .await

@@ -4,6 +4,7 @@
 //! Always holds: nothing of what was read is in a log or an error.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -52,11 +53,12 @@ fn output(command: &str) -> Result<SecretString> {
 }
 
 /// Where a URL was read, and what was read there last. Shared by the clones of the URL.
+#[derive(Clone)]
 pub(super) struct Origin {
     source: Source,
     /// Instead of the one that the source names.
     database: Option<String>,
-    newest: Mutex<Newest>,
+    newest: Arc<Mutex<Newest>>,
 }
 
 #[derive(Default)]
@@ -67,11 +69,11 @@ struct Newest {
 
 impl Origin {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, database: None, newest: Mutex::default() }
+        Self { source, database: None, newest: Arc::default() }
     }
 
     pub(super) fn of_database(&self, database: &str) -> Self {
-        Self { source: self.source.clone(), database: Some(database.to_owned()), newest: Mutex::default() }
+        Self { source: self.source.clone(), database: Some(database.to_owned()), newest: Arc::default() }
     }
 
     /// What was read last, after the first time.
@@ -79,22 +81,31 @@ impl Origin {
         self.newest.lock().await.url.clone()
     }
 
-    /// Reads again, if it is not this that somebody else has just read: another URL than the refused one, or nothing.
+    /// Reads again, if somebody else has not just done so: another URL than the refused one, or nothing. Goes on where
+    /// the caller does not wait for it, so that the next one finds what was read.
     pub(super) async fn renewed(&self, refused: &DatabaseUrl) -> Option<DatabaseUrl> {
-        let mut newest = self.newest.lock().await;
-        let differs = |url: &DatabaseUrl| url.reveal() != refused.reveal();
-        if let Some(url) = newest.url.clone().filter(differs) {
-            return Some(url);
-        }
-        if newest.read.is_some_and(|read| read.elapsed() < AT_MOST_EVERY) {
-            return None;
-        }
-        newest.read = Some(Instant::now());
-        match self.read().await {
-            Ok(url) => newest.url = Some(url).filter(differs),
-            Err(error) => tracing::warn!(%error, "the login was refused, and its URL cannot be read again"),
-        }
-        newest.url.clone()
+        let (origin, refused) = (self.clone(), refused.clone());
+        let reading = tokio::spawn(async move {
+            let mut newest = origin.newest.lock().await;
+            let differs = |url: &DatabaseUrl| url.reveal() != refused.reveal();
+            let known = newest.url.clone().filter(differs);
+            if known.is_some() || newest.read.is_some_and(|read| read.elapsed() < AT_MOST_EVERY) {
+                return known;
+            }
+            let read = origin.read().await;
+            newest.read = Some(Instant::now());
+            match read {
+                Ok(url) => {
+                    newest.url = Some(url.clone());
+                    Some(url).filter(differs)
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the login was refused, and its URL cannot be read again");
+                    None
+                }
+            }
+        });
+        reading.await.ok().flatten()
     }
 
     async fn read(&self) -> Result<DatabaseUrl> {

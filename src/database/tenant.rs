@@ -210,8 +210,8 @@ impl Begin {
 }
 
 /// A server whose client is gone notices it so soon, in the middle of a query too
-/// (<https://www.postgresql.org/docs/15/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL>; it
-/// cannot where it runs on Windows).
+/// (<https://www.postgresql.org/docs/15/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL>; a
+/// server on Windows cannot, and refuses the setting).
 const CLIENT_CHECK_MS: u32 = 1_000;
 
 /// `application_name` takes so many bytes.

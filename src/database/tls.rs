@@ -26,7 +26,7 @@ text_enum! {
         /// TLS where the server has it, whoever it is: no protection from somebody in between.
         #[default]
         Prefer = "prefer",
-        /// TLS or nothing, whoever the server is.
+        /// TLS or nothing, whoever the server is; with `sslrootcert` the same as `verify-ca`.
         Require = "require",
         /// TLS with a certificate that a root certificate vouches for.
         VerifyCa = "verify-ca",
@@ -44,8 +44,18 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new(mode: TlsMode, roots: Option<String>) -> Self {
-        Self { mode, roots, connector: OnceLock::new() }
+    /// As libpq has it: with root certificates at hand, `require` looks at them too; those of the system vouch for
+    /// anybody's host, so that a weaker mode than `verify-full` would prove nothing.
+    pub(super) fn new(mode: TlsMode, roots: Option<String>) -> Result<Self> {
+        let mode = match (mode, roots.as_deref()) {
+            (TlsMode::Disable | TlsMode::VerifyFull, _) | (_, None) => mode,
+            (_, Some("system")) => {
+                return Err(Error::configuration("sslrootcert=system needs sslmode=verify-full"));
+            }
+            (TlsMode::Require, Some(_)) => TlsMode::VerifyCa,
+            (TlsMode::Prefer | TlsMode::VerifyCa, Some(_)) => mode,
+        };
+        Ok(Self { mode, roots, connector: OnceLock::new() })
     }
 
     /// Root certificates are read once, when they are first needed.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use diesel::QueryResult;
 use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
+use diesel_async::pooled_connection::PoolableConnection as _;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{Instrument as _, Span};
@@ -125,7 +126,17 @@ where
             Ok(value)
         }
         Err(error) => {
-            roll_back(&mut connection).await;
+            let rolled_back = tokio::time::timeout(CANCEL_TIMEOUT, roll_back(&mut connection)).await;
+            let error = match rolled_back {
+                // Whatever the words were: the connection is gone.
+                Ok(false) if matches!(error, Error::Database(_)) => Error::Unavailable { message: error.to_string() },
+                Ok(_) => error,
+                // The closure has given up a query that goes on.
+                Err(_) => {
+                    drop(InFlight { connection: Some(Arc::new(connection)), tls: in_flight.tls.take() });
+                    return Err(error);
+                }
+            };
             // Another server has to be looked for: this one has become a standby.
             if matches!(error, Error::ReadOnly { .. }) && !begin.read_only {
                 discard(&mut connection);
@@ -169,9 +180,14 @@ async fn begun(pool: &Pool, begin: &Begin) -> Result<Lease> {
         let Err(error) = AnsiTransactionManager::begin_transaction_sql(&mut *connection, &begin.sql).await else {
             return Ok(connection);
         };
+        let is_closed = connection.is_broken();
         // Some of BEGIN's statements may have been carried out: the pool must not keep the connection.
         discard(&mut connection);
         match Error::from(error) {
+            Error::Database(said) if is_closed && dead < pool.max_size() => {
+                tracing::debug!(%said, "a connection was closed at BEGIN");
+                dead += 1;
+            }
             Error::Unavailable { .. } if dead < pool.max_size() => dead += 1,
             error => return Err(not_migrated(error)),
         }
@@ -194,7 +210,13 @@ fn not_migrated(error: Error) -> Error {
 /// COMMIT, which would roll back and answer as if it had committed, is not reached.
 async fn commit(connection: &mut AsyncPgConnection) -> Result<()> {
     match connection.batch_execute("SELECT 1; COMMIT").await {
-        Ok(()) => Ok(ended(connection)?),
+        Ok(()) => {
+            // It is committed, whatever the bookkeeping says.
+            if ended(connection).is_err() {
+                discard(connection);
+            }
+            Ok(())
+        }
         Err(error) => {
             // Where ROLLBACK does not come through either, the connection is gone, in whatever words and language
             // the error said so: then nobody knows.

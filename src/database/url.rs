@@ -29,9 +29,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct DatabaseUrl {
     secret: SecretString,
-    config: tokio_postgres::Config,
+    /// For each host, in their order.
+    hosts: Vec<tokio_postgres::Config>,
     tls: Arc<Tls>,
     origin: Option<Arc<Origin>>,
+    /// A server that takes no writes will do.
+    reads: bool,
 }
 
 /// A connection that is silent for so long is asked whether it is still there.
@@ -47,51 +50,73 @@ impl DatabaseUrl {
     /// The database's name; by default the login's, as libpq has it.
     #[must_use]
     pub fn database(&self) -> &str {
-        self.config.get_dbname().unwrap_or_else(|| self.user())
+        self.hosts[0].get_dbname().unwrap_or_else(|| self.user())
     }
 
     /// The login's name.
     #[must_use]
     pub fn user(&self) -> &str {
-        self.config.get_user().unwrap_or("postgres")
+        self.hosts[0].get_user().unwrap_or("postgres")
     }
 
     /// The same server and login, another database.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a URL whose database cannot be replaced.
     pub fn with_database(&self, database: &str) -> Result<Self> {
-        let url = self.reveal();
-        let (head, rest) = url.split_at(url.find("://").map_or(0, |at| at + 3));
-        let (rest, options) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
-        let hosts = rest.split_once('/').map_or(rest, |(hosts, _)| hosts);
-        let url: Self = format!("{head}{hosts}/{}{options}", utf8_percent_encode(database, RESERVED)).parse()?;
+        let parts = Parts::of(self.reveal())?;
+        let options: Vec<_> = parts.options().filter(|option| !option.starts_with("dbname=")).collect();
+        let mark = if options.is_empty() { "" } else { "?" };
+        let named = utf8_percent_encode(database, RESERVED);
+        let url = format!("{}{}/{named}{mark}{}", parts.login, parts.hosts, options.join("&"));
+        let url: Self = url.parse()?;
+        if url.database() != database {
+            return Err(not_a_url());
+        }
         let origin = self.origin.as_ref().map(|origin| origin.of_database(database).into());
-        Ok(Self { origin, ..url })
+        Ok(Self { origin, ..if self.reads { url.for_reading() } else { url } })
     }
 
-    /// Puts a URL together, escaping what has to be.
+    /// Puts a URL together, escaping what has to be. `host` may be the folder of a socket.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for what makes no URL.
     pub fn from_parts(host: &str, port: u16, database: &str, user: &str, password: &SecretString) -> Result<Self> {
-        let mut url = ::url::Url::parse("postgres://localhost").map_err(|_| not_a_url())?;
-        url.set_host(Some(host)).map_err(|_| not_a_url())?;
-        let set = url
-            .set_port(Some(port))
-            .and_then(|()| url.set_username(user))
-            .and_then(|()| url.set_password(Some(password.expose_secret()).filter(|p| !p.is_empty())));
-        set.map_err(|()| not_a_url())?;
-        url.set_path(database);
-        url.as_str().parse()
+        let escaped = |text| utf8_percent_encode(text, RESERVED);
+        let host = if host.contains(':') { format!("[{host}]") } else { escaped(host).to_string() };
+        let password = Some(password.expose_secret()).filter(|password| !password.is_empty());
+        let password = password.map(|password| format!(":{}", escaped(password))).unwrap_or_default();
+        format!("postgres://{}{password}@{host}:{port}/{}", escaped(user), escaped(database)).parse()
     }
 
     /// `host:port`, of each host.
     pub(super) fn hosts(&self) -> String {
-        let ports = self.config.get_ports();
-        let named = self.config.get_hosts().iter().enumerate().map(|(n, host)| {
-            let host = match host {
-                Host::Tcp(host) => host.clone(),
-                #[cfg(unix)]
-                Host::Unix(path) => path.display().to_string(),
-            };
-            ports.get(n).or(ports.first()).map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+        let named = self.hosts.iter().flat_map(|config| {
+            config.get_hosts().iter().enumerate().map(|(n, host)| {
+                let host = match host {
+                    Host::Tcp(host) => host.clone(),
+                    #[cfg(unix)]
+                    Host::Unix(path) => path.display().to_string(),
+                };
+                let ports = config.get_ports();
+                ports.get(n).or(ports.first()).map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+            })
         });
         named.collect::<Vec<_>>().join(",")
+    }
+
+    /// The same for who only reads: of several hosts the first that answers will do, unless the URL says otherwise.
+    pub(super) fn for_reading(mut self) -> Self {
+        let says_which = self.reveal().contains("target_session_attrs=");
+        for config in self.hosts.iter_mut().filter(|_| !says_which) {
+            config.target_session_attrs(TargetSessionAttrs::Any);
+        }
+        self.reads = true;
+        self
+    }
+
+    pub(super) fn is_for_reading(&self) -> bool {
+        self.reads
     }
 
     /// The same, with where it can be read again when a login fails.
@@ -107,15 +132,50 @@ impl DatabaseUrl {
         &self.tls
     }
 
-    /// For the driver, as far as it knows the options: [`DatabaseUrl::tls`] has the others.
+    /// For the driver, as far as it knows the options: [`DatabaseUrl::tls`] has the others. The first host's.
     pub(crate) fn tokio_postgres(&self) -> tokio_postgres::Config {
-        self.config.clone()
+        self.hosts[0].clone()
     }
 
-    /// How long an attempt to connect may take, over all hosts.
+    /// The same, for each host.
+    pub(super) fn each_host(&self) -> &[tokio_postgres::Config] {
+        &self.hosts
+    }
+
+    /// How long one host may take until a connection is ready.
+    pub(super) fn host_timeout(&self) -> Duration {
+        // The driver's own limit, for TCP alone, is half of it: a name may have a second address.
+        self.hosts[0].get_connect_timeout().map_or(CONNECT_TIMEOUT, |half| *half * 2)
+    }
+
+    /// How long all of it may take.
     pub(super) fn connect_timeout(&self) -> Duration {
-        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1).max(1);
-        self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT) * hosts
+        self.host_timeout() * u32::try_from(self.hosts.len()).unwrap_or(1)
+    }
+}
+
+/// A URL, cut where the driver cuts it: at the first `@`, then at `?`, then at `/`.
+struct Parts<'u> {
+    /// With the scheme and the `@`.
+    login: &'u str,
+    hosts: &'u str,
+    /// With the `/`.
+    path: &'u str,
+    query: &'u str,
+}
+
+impl<'u> Parts<'u> {
+    fn of(url: &'u str) -> Result<Self> {
+        let scheme = ["postgres://", "postgresql://"].iter().find(|scheme| url.starts_with(**scheme));
+        let scheme = scheme.ok_or_else(not_a_url)?.len();
+        let (login, rest) = url.split_at(url[scheme..].find('@').map_or(scheme, |at| scheme + at + 1));
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (hosts, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        Ok(Self { login, hosts, path, query })
+    }
+
+    fn options(&self) -> impl Iterator<Item = &'u str> {
+        self.query.split('&').filter(|option| !option.is_empty())
     }
 }
 
@@ -124,12 +184,9 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(url: &str) -> Result<Self> {
         let url = url.trim();
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(not_a_url());
-        }
-        let (rest, options) = url.split_once('?').unwrap_or((url, ""));
+        let parts = Parts::of(url)?;
         let (mut mode, mut roots, mut known) = (TlsMode::default(), None, Vec::new());
-        for option in options.split('&').filter(|option| !option.is_empty()) {
+        for option in parts.options() {
             let (name, value) = option.split_once('=').ok_or_else(not_a_url)?;
             let value = || percent_decode_str(value).decode_utf8().map_err(|_| bad_option(name));
             match name {
@@ -138,40 +195,46 @@ impl FromStr for DatabaseUrl {
                 _ => known.push(option),
             }
         }
-        // The parser's error is left out: it can show parts of the URL.
-        let parsed: Result<tokio_postgres::Config, _> = format!("{rest}?{}", known.join("&")).parse();
-        let mut config = parsed.map_err(|_| {
-            let wrong =
-                |option: &&&str| format!("postgres://localhost?{option}").parse::<tokio_postgres::Config>().is_err();
-            known
-                .iter()
-                .find(wrong)
-                .map_or_else(not_a_url, |option| bad_option(option.split('=').next().unwrap_or(option)))
-        })?;
-        if config.get_hosts().is_empty() {
-            return Err(not_a_url());
+        let query = known.join("&");
+        let several = parts.hosts.contains(',');
+        let names = |name: &str| known.iter().any(|option| option.starts_with(name));
+        let mut hosts = Vec::new();
+        for host in parts.hosts.split(',') {
+            // The parser's error is left out: it can show parts of the URL.
+            let parsed: Result<tokio_postgres::Config, _> =
+                format!("{}{host}{}?{query}", parts.login, parts.path).parse();
+            let mut config = parsed.map_err(|_| wrong_option(&known).unwrap_or_else(not_a_url))?;
+            if config.get_hosts().is_empty() {
+                return Err(not_a_url());
+            }
+            config.ssl_mode(match mode {
+                TlsMode::Disable => SslMode::Disable,
+                TlsMode::Prefer => SslMode::Prefer,
+                TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
+            });
+            if several && !names("target_session_attrs=") {
+                config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+            }
+            config.connect_timeout(config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT) / 2);
+            // A host that is switched off says no goodbye: without these, its connections would be waited on for hours.
+            if !names("keepalives") {
+                config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE / 3).keepalives_retries(3);
+            }
+            if config.get_tcp_user_timeout().is_none() {
+                config.tcp_user_timeout(2 * KEEPALIVE);
+            }
+            hosts.push(config);
         }
-        config.ssl_mode(match mode {
-            TlsMode::Disable => SslMode::Disable,
-            TlsMode::Prefer => SslMode::Prefer,
-            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
-        });
-        let says_which = known.iter().any(|option| option.starts_with("target_session_attrs="));
-        if config.get_hosts().len() > 1 && !says_which {
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
-        // A host that is switched off says no goodbye: without these, its connections would be waited on for hours.
-        if !known.iter().any(|option| option.starts_with("keepalives")) {
-            config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE / 3).keepalives_retries(3);
-        }
-        if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(2 * KEEPALIVE);
-        }
-        Ok(Self { secret: url.to_owned().into(), config, tls: Tls::new(mode, roots).into(), origin: None })
+        let tls = Tls::new(mode, roots)?.into();
+        Ok(Self { secret: url.to_owned().into(), hosts, tls, origin: None, reads: false })
     }
+}
+
+/// The first that the driver does not take.
+fn wrong_option(options: &[&str]) -> Option<Error> {
+    let alone = |option: &str| format!("postgres://localhost?{option}").parse::<tokio_postgres::Config>();
+    let wrong = options.iter().find(|option| alone(option).is_err())?;
+    Some(bad_option(wrong.split('=').next().unwrap_or_default()))
 }
 
 fn not_a_url() -> Error {
@@ -181,7 +244,11 @@ fn not_a_url() -> Error {
     )
 }
 
+/// What is no name is not shown: a password with a `?` in it, for example.
 fn bad_option(name: &str) -> Error {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+        return not_a_url();
+    }
     Error::configuration(format!("the database URL's option {name:?} is unknown or has a value that is not allowed"))
 }
 
@@ -209,21 +276,52 @@ mod tests {
         let url: DatabaseUrl =
             "postgres://u:s3cr%40t@a:5432,b:5433/main?sslmode=disable&connect_timeout=2".parse().unwrap();
         assert_eq!(url.to_string(), "postgres://u@a:5432,b:5433/main");
-        assert_eq!(url.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
-        assert_eq!(url.connect_timeout(), Duration::from_secs(4));
+        let attributes = |url: &DatabaseUrl| url.hosts[1].get_target_session_attrs();
+        assert_eq!(attributes(&url), TargetSessionAttrs::ReadWrite);
+        assert_eq!((url.host_timeout(), url.connect_timeout()), (Duration::from_secs(2), Duration::from_secs(4)));
         let other = url.with_database("o/ther").unwrap();
         assert_eq!(other.reveal(), "postgres://u:s3cr%40t@a:5432,b:5433/o%2Fther?sslmode=disable&connect_timeout=2");
         assert_eq!(other.database(), "o/ther");
+        assert_eq!(attributes(&url.for_reading()), TargetSessionAttrs::Any);
         let any: DatabaseUrl = "postgres://u@a,b/main?target_session_attrs=any".parse().unwrap();
-        assert_eq!(any.config.get_target_session_attrs(), TargetSessionAttrs::Any);
+        assert_eq!(attributes(&any), TargetSessionAttrs::Any);
     }
 
     #[rstest]
-    #[case("postgres://u:pw@h/d?sslmode=verify", "sslmode")]
-    #[case("postgres://u:pw@h/d?sslcert=x", "sslcert")]
-    #[case("postgres://u:pw@h/d?target_session_attrs=prefer-standby", "target_session_attrs")]
-    fn an_option_that_is_wrong_is_named(#[case] url: &str, #[case] option: &str) {
+    #[case("postgres://u:p?w/x@h:5433/d?sslmode=verify-full", "postgres://u:p?w/x@h:5433/other?sslmode=verify-full")]
+    #[case("postgres://u@h/?dbname=main&sslmode=require", "postgres://u@h/other?sslmode=require")]
+    #[case("postgresql://u@[::1]:5433", "postgresql://u@[::1]:5433/other")]
+    #[case("postgres://u@%2Fvar%2Frun/d", "postgres://u@%2Fvar%2Frun/other")]
+    fn another_database_of_any_url(#[case] url: &str, #[case] other: &str) {
+        let url: DatabaseUrl = url.parse().unwrap();
+        let made = url.with_database("other").unwrap();
+        assert_eq!((made.reveal(), made.database()), (other, "other"));
+        assert_eq!(made.hosts(), url.hosts());
+        assert_eq!(made.hosts[0].get_ssl_mode(), url.hosts[0].get_ssl_mode());
+    }
+
+    #[rstest]
+    #[case("db.example", "p%40x", "db.example:5432")]
+    #[case("::1", "a@b:c/d?e", "[::1]:5432")]
+    #[case("/var/run", "", "/var/run:5432")]
+    fn parts_are_escaped(#[case] host: &str, #[case] password: &str, #[case] hosts: &str) {
+        let url = DatabaseUrl::from_parts(host, 5432, "d%/b", "u:%", &password.to_owned().into()).unwrap();
+        assert_eq!((url.user(), url.database()), ("u:%", "d%/b"));
+        assert_eq!(url.hosts[0].get_password().unwrap_or_default(), password.as_bytes());
+        assert_eq!(
+            url.hosts().trim_start_matches('[').replace("]:", ":"),
+            hosts.trim_start_matches('[').replace("]:", ":")
+        );
+    }
+
+    #[rstest]
+    #[case("postgres://u:pw@h/d?sslmode=verify", "option \"sslmode\"")]
+    #[case("postgres://u:pw@h/d?sslcert=x", "option \"sslcert\"")]
+    #[case("postgres://u:pw@h/d?target_session_attrs=prefer-standby", "option \"target_session_attrs\"")]
+    #[case("postgres://u:pw@h/d?sslmode=require&sslrootcert=system", "sslrootcert=system")]
+    #[case("postgres://u:a@pw?h/d?sslmode=require", "cannot be read")]
+    fn an_option_that_is_wrong_is_named(#[case] url: &str, #[case] said: &str) {
         let message = url.parse::<DatabaseUrl>().unwrap_err().to_string();
-        assert!(message.contains(&format!("{option:?}")) && !message.contains("pw"), "{message}");
+        assert!(message.contains(said) && !message.contains("pw"), "{message}");
     }
 }

@@ -103,7 +103,7 @@ impl Load {
             match timeout(Duration::from_secs(30), try_join_all(held)).await {
                 Ok(Ok(_)) => return begun.elapsed(),
                 Ok(Err(error)) => println!("not whole yet: {error}"),
-                Err(_) => panic!("the pool has not {POOL} connections"),
+                Err(late) => panic!("the pool has not {POOL} connections: {late}"),
             }
         }
     }

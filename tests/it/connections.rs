@@ -99,6 +99,10 @@ async fn each_mode_of_tls_refuses_what_it_says() {
     );
     let database = Database::connect(config).await.unwrap();
     home(&database).await;
+    let slept = database.system_tx("sleeper", async |tx| run(tx.connection(), "SELECT pg_sleep(60)").await);
+    tokio::time::timeout(Duration::from_millis(100), slept).await.unwrap_err();
+    let gone = "SELECT (count(*) = 0)::int FROM pg_stat_activity WHERE application_name = 'sleeper'";
+    crate::support::until(&mut connection(&primary.urls.app).await, gone).await;
 
     // TLS or nothing: a server without it is refused.
     execute(&mut admin, "ALTER SYSTEM SET ssl = off").await;
@@ -138,6 +142,21 @@ async fn of_several_hosts_the_one_that_writes_is_found() {
     let database = Database::connect(config).await.unwrap();
     let write = database.system_tx("write", async |tx| run(tx.connection(), "DELETE FROM tenants").await);
     assert_eq!(write.await.unwrap_err().fault(), Some(Fault::ReadOnly));
+}
+
+/// A host that takes connections and says nothing, as a frozen server does, does not hide the one behind it.
+#[rstest]
+#[tokio::test]
+async fn a_host_that_hangs_does_not_hide_the_next() {
+    let primary = Primary::start(&[]).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let hanging = url::Url::parse(primary.urls.app.reveal()).unwrap();
+    let url =
+        hanging.as_str().replacen("@127.0.0.1", &format!("@127.0.0.1:{port},127.0.0.1"), 1) + "?connect_timeout=2";
+    let mut config = primary.config();
+    config.app_url = Some(url.parse().unwrap());
+    home(&Database::connect(config).await.unwrap()).await;
 }
 
 /// 1. The URL is in a file, or is what a command prints: here one that does as `aws secretsmanager` does.
@@ -201,7 +220,7 @@ async fn a_rotated_password_needs_no_restart(#[case] by_command: bool) {
 
 #[rstest]
 #[tokio::test]
-async fn each_transaction_has_its_limits_and_leaves_none(#[future(awt)] db: TestDatabase) {
+async fn each_transaction_has_its_limits(#[future(awt)] db: TestDatabase) {
     let mut config = config(&db.url);
     config.pool.max_size = 1;
     config.timeouts = Timeouts {

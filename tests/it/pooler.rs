@@ -22,7 +22,7 @@ fn behind(url: &DatabaseUrl, pooler: &PgBouncer) -> Config {
     config
 }
 
-/// 1. Two processes have a pool each, of eight connections to a pooler that has two to the server.
+/// 1. Two handles have a pool each, of eight connections to a pooler that has two to the server.
 /// 2. Sixteen tasks write and read, with statements that are prepared, over and over.
 /// 3. Each saw its own tenant alone, every write is there, and no connection of the server has a setting left.
 #[rstest]

@@ -248,7 +248,7 @@ mod tests {
         ]))
         .unwrap();
         let replicas: Vec<_> = config.replicas.iter().map(ToString::to_string).collect();
-        assert_eq!(replicas, ["postgres://app@one/main", "postgres://app@two/main"]);
+        assert_eq!(replicas, ["postgres://app@one:5432/main", "postgres://app@two:5432/main"]);
         assert_eq!(config.listen_url().user(), "app");
         assert!(config.for_database(DatabaseName::Rfq).unwrap().replicas.is_empty());
     }

@@ -53,21 +53,11 @@ impl Primary {
 
     /// Stops answering, without a sign.
     pub fn freeze(&self) {
-        self.to_all("STOP");
+        to_all("STOP", self.server.process_id().unwrap().unwrap());
     }
 
     pub fn thaw(&self) {
-        self.to_all("CONT");
-    }
-
-    /// The first process and its children: each of these serves a connection.
-    fn to_all(&self, name: &str) {
-        let pid = self.server.process_id().unwrap().unwrap();
-        let children = Command::new("ps").args(["-o", "pid=", "--ppid", &pid.to_string()]).output().unwrap();
-        signal(name, pid);
-        for child in String::from_utf8_lossy(&children.stdout).split_whitespace() {
-            signal(name, child.parse().unwrap());
-        }
+        to_all("CONT", self.server.process_id().unwrap().unwrap());
     }
 }
 
@@ -80,6 +70,15 @@ impl Drop for Primary {
         if let Ok(Some(folder)) = self.server.folder() {
             let _ = std::fs::remove_dir_all(folder);
         }
+    }
+}
+
+/// To the first process and its children: each of these serves a connection.
+fn to_all(name: &str, pid: i32) {
+    let children = Command::new("ps").args(["-o", "pid=", "--ppid", &pid.to_string()]).output().unwrap();
+    signal(name, pid);
+    for child in String::from_utf8_lossy(&children.stdout).split_whitespace() {
+        signal(name, child.parse().unwrap());
     }
 }
 
@@ -127,6 +126,20 @@ impl Standby {
         done(self.ctl("stop").args(["-m", "immediate"]));
     }
 
+    /// Stops answering, without a sign.
+    pub fn freeze(&self) {
+        to_all("STOP", self.process_id());
+    }
+
+    pub fn thaw(&self) {
+        to_all("CONT", self.process_id());
+    }
+
+    fn process_id(&self) -> i32 {
+        let file = std::fs::read_to_string(self.data.join("postmaster.pid")).unwrap();
+        file.lines().next().unwrap().trim().parse().unwrap()
+    }
+
     /// It becomes a primary. Returns when it takes writes.
     pub fn promote(&self) {
         done(&mut self.ctl("promote"));
@@ -148,6 +161,9 @@ impl Standby {
 
 impl Drop for Standby {
     fn drop(&mut self) {
+        if self.data.join("postmaster.pid").exists() {
+            self.thaw();
+        }
         let _ = self.ctl("stop").args(["-m", "immediate"]).output();
     }
 }
