@@ -17,6 +17,7 @@ mod agent_results;
 mod api_keys;
 mod audit;
 mod audit_history;
+mod backup;
 mod boundary;
 mod cancellation;
 mod catalogue;

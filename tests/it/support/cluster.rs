@@ -97,19 +97,28 @@ pub struct Standby {
 impl Standby {
     /// Made by `pg_basebackup`, and answering.
     pub fn of(primary: &Primary, name: &str) -> Self {
+        let standby = Self::copy(primary, name, &["--write-recovery-conf"]);
+        standby.start();
+        standby
+    }
+
+    /// A copy that is not started.
+    pub fn copy(primary: &Primary, name: &str, options: &[&str]) -> Self {
         let server = primary.server.clone();
         let data = server.folder().unwrap().unwrap().join(name);
         let admin: tokio_postgres::Config = primary.urls.admin.reveal().parse().unwrap();
         let mut copy = server.command("pg_basebackup").unwrap();
-        copy.args(["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--no-sync", "--pgdata"])
-            .arg(&data);
+        copy.args(["--checkpoint=fast", "--wal-method=stream", "--no-sync", "--pgdata"]).arg(&data).args(options);
         copy.args(["--host=127.0.0.1", &format!("--port={}", admin.get_ports()[0]), "--username=postgres"]);
         copy.env("PGPASSWORD", String::from_utf8(admin.get_password().unwrap().to_vec()).unwrap());
         done(&mut copy);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let standby = Self { primary: server, data, port };
-        standby.start();
-        standby
+        Self { primary: server, data, port }
+    }
+
+    /// Where its files are.
+    pub fn data(&self) -> &std::path::Path {
+        &self.data
     }
 
     pub fn start(&self) {
