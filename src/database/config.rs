@@ -11,9 +11,8 @@ use super::name::DatabaseName;
 use super::url::DatabaseUrl;
 use crate::error::Result;
 use crate::sql::text_enum;
-pub(crate) use vars::env_vars;
 #[cfg(feature = "cli")]
-pub(crate) use vars::names_a_database;
+pub(crate) use vars::{env_vars, names_a_database};
 
 text_enum! {
     /// Where this runs (`BEDPLATE_ENV`).
@@ -34,7 +33,7 @@ pub struct PoolConfig {
     pub max_size: u32,
     /// So many are kept even when idle.
     pub min_idle: u32,
-    /// How long to wait for a free connection before [`Error::Timeout`].
+    /// How long to wait for a free connection before [`Error::Timeout`](crate::Error::Timeout).
     pub wait: Duration,
     /// An idle connection is closed after this time.
     pub idle_timeout: Duration,
@@ -48,7 +47,8 @@ text_enum! {
     StatementCache {
         /// Where no pooler is in between.
         Auto = "auto",
-        /// Always: for a pooler that keeps prepared statements itself (PgBouncer from 1.21 on, `max_prepared_statements`).
+        /// Always: for a pooler that keeps prepared statements itself (PgBouncer from 1.21 on,
+        /// `max_prepared_statements`).
         On = "on",
         /// Never.
         Off = "off",
@@ -166,7 +166,7 @@ impl Config {
     /// same server, same logins, named `<main>_rfq`.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a URL whose database cannot be replaced.
+    /// [`Error::Configuration`](crate::Error::Configuration) for a URL whose database cannot be replaced.
     pub fn for_database(&self, name: DatabaseName) -> Result<Self> {
         let logins = match (name, self.elsewhere.get(&name)) {
             (DatabaseName::Main, _) => return Ok(self.clone()),

@@ -87,8 +87,9 @@ impl Database {
     /// A login that no policy binds (superuser, BYPASSRLS) is warned about, and refused in production.
     ///
     /// # Errors
-    /// [`Error::NoDatabase`] for an unknown database; [`Error::Configuration`] for a wrong password, a refused login;
-    /// [`Error::Unavailable`] where nothing answers.
+    /// [`Error::NoDatabase`](crate::Error::NoDatabase) for an unknown database;
+    /// [`Error::Configuration`](crate::Error::Configuration) for a wrong password, a refused login;
+    /// [`Error::Unavailable`](crate::Error::Unavailable) where nothing answers.
     pub async fn connect(config: Config) -> Result<Self> {
         let metrics = Arc::new(Metrics::default());
         let pool = Pool::connect(&config, Watch::new(&config, metrics.clone(), DatabaseName::Main.as_str())).await?;
@@ -111,7 +112,8 @@ impl Database {
     ///
     /// **The closure may run more than once**: after a serialization failure, a deadlock, a connection that is lost
     /// before COMMIT, or another transient [`Fault`](crate::error::Fault), it is run again, after pauses that grow to
-    /// half a second, for as long as [`Config::retry_budget`] says. So it does nothing that cannot be repeated, except through the transaction.
+    /// half a second, for as long as [`Config::retry_budget`] says. So it does nothing that cannot be repeated, except
+    /// through the transaction.
     ///
     /// The closure is cloned for each run, so what it captures is cloned too: capture ids, references, or
     /// texts that are cheap to clone. It gets the handle by value and not by reference: with a reference in its
@@ -120,10 +122,12 @@ impl Database {
     /// `boundary::futures_can_be_spawned`).
     ///
     /// # Errors
-    /// Whatever the closure returns; then nothing is written. [`Error::CommitUnknown`] if the connection is
-    /// lost during COMMIT. [`Error::Unavailable`], [`Error::ReadOnly`] or [`Error::Contention`] where the budget is used
-    /// up; [`Error::Timeout`]. [`Error::Aborted`] if the closure swallowed the error of a statement,
-    /// [`Error::HandleEscaped`] if it let its handle out.
+    /// Whatever the closure returns; then nothing is written. [`Error::CommitUnknown`](crate::Error::CommitUnknown) if
+    /// the connection is lost during COMMIT. [`Error::Unavailable`](crate::Error::Unavailable),
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly) or [`Error::Contention`](crate::Error::Contention) where the budget
+    /// is used up; [`Error::Timeout`](crate::Error::Timeout). [`Error::Aborted`](crate::Error::Aborted) if the closure
+    /// swallowed the error of a statement, [`Error::HandleEscaped`](crate::Error::HandleEscaped) if it let its handle
+    /// out.
     pub fn tenant_tx<'a, T, F, Fut>(
         &'a self,
         name: &'static str,

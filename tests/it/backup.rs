@@ -18,7 +18,10 @@ use crate::support::{IdeaBuilder, connection, execute, home, number, texts, unti
 
 fn script(name: &str) -> Command {
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name));
-    command.env("BEDPLATE_DATABASES", "main");
+    // None of these decides here.
+    for name in ["BEDPLATE_DATABASES", "RFQ_DATABASE_URL", "MARKETDATA_DATABASE_URL"] {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -188,8 +188,8 @@ async fn a_rotated_password_needs_no_restart(#[case] by_command: bool) {
         .unwrap();
         fs::set_permissions(&aws, fs::Permissions::from_mode(0o700)).unwrap();
         let command = format!(
-            "PATH={}:$PATH; printf '%s%s%s' '{head}' \
-             \"$(aws secretsmanager get-secret-value --secret-id bedplate/app --query SecretString --output text)\" '{tail}'",
+            "PATH={}:$PATH; password=$(aws secretsmanager get-secret-value --secret-id bedplate/app --query SecretString \
+             --output text) && printf '%s%s%s' '{head}' \"$password\" '{tail}'",
             folder.path().display()
         );
         ("APP_DATABASE_URL_COMMAND".to_owned(), command)

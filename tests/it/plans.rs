@@ -94,8 +94,9 @@ async fn an_event_is_found_by_its_position_before_there_are_statistics(#[future(
     let plans = database.tenant_tx("explain", &home.context, async |tx| explain_all(&tx, tags).await).await.unwrap();
     assert!(!plans.is_empty());
     for (query, plan) in &plans {
-        let by_position = [r#"(tenant_id = $1) AND ("position" = t"#, r#"Index Cond: ("position" = t"#];
-        let found: usize = by_position.iter().map(|condition| plan.matches(condition).count()).sum();
+        // Which of its indexes is the planner's choice, and from 17 on another one.
+        let by_position = |line: &&str| line.contains("Index Cond:") && line.contains(r#""position" = t"#);
+        let found = plan.lines().filter(by_position).count();
         assert_eq!(found, query.matches(tags).count(), "{query}\n{plan}");
     }
 }

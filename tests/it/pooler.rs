@@ -107,7 +107,7 @@ async fn listening_goes_past_the_pooler(#[future(awt)] db: TestDatabase) {
     relayed.unwrap();
 }
 
-/// Loads by COPY, streams of events, and the statement cache that somebody insists on where there is no pooler.
+/// With their conditions' locks, and by a cursor that is read in one transaction.
 #[rstest]
 #[ignore = "needs PgBouncer; scripts/check-pooler installs it and runs this"]
 #[tokio::test]
