@@ -43,6 +43,10 @@ async fn main() -> Result<(), Error> {
     server.start(&mut |_| {}).await?;
     let measured = Box::pin(measure(&server)).await;
     server.stop()?;
+    // A root's is not below the home.
+    if let Some(folder) = server.folder()? {
+        std::fs::remove_dir_all(folder).map_err(io)?;
+    }
     measured
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn open(
         return once(url, &set).await;
     };
     let as_asked = |read: DatabaseUrl| if url.is_for_reading() { read.for_reading() } else { read };
-    let newest = origin.newest().await.map_or_else(|| url.clone(), as_asked);
+    let newest = origin.newest().map_or_else(|| url.clone(), as_asked);
     let refused = match once(&newest, &set).await {
         Err(error) if error.is_refused_login() => error,
         other => return other,
@@ -81,18 +81,22 @@ async fn once(
     let not_connected = |cause| NotConnected { url: url.clone(), cause };
     let tls = url.tls().connector().map_err(|error| not_connected(Cause::Tls(error)))?;
     let mut last = not_connected(Cause::Late);
-    for host in url.each_host() {
+    for (n, host) in url.each_host() {
         let mut config = host.clone();
         set(&mut config);
         // The driver's own limit ends with the TCP connection: a server that hangs would hide the next one.
         let cause = match timeout(url.host_timeout(), Box::pin(config.connect(tls.clone()))).await {
-            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Ok(connected)) => {
+                url.found(n);
+                return Ok(connected);
+            }
             Ok(Err(error)) => Cause::Driver(error),
             Err(_) => Cause::Late,
         };
         last = not_connected(cause);
-        // The same login is no better elsewhere.
-        if last.is_refused_login() {
+        // The same login is no better elsewhere; and a pooler is asked again, without what it refuses.
+        if last.is_refused_login() || last.is_of_pooler() {
+            url.found(n);
             break;
         }
     }

@@ -219,11 +219,13 @@ impl Health {
         for (replica, state) in self.lag.states() {
             let of = OfReplica { replica };
             levels.replica_up.get_or_create(&of).set(number(matches!(state, ReplicaState::Up { .. })));
-            if let ReplicaState::Up { lag, behind } = state {
-                levels.replica_lag.get_or_create(&of).set(lag.as_secs_f64());
-                #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and nobody counts the bytes")]
-                levels.replica_behind.get_or_create(&of).set(behind as f64);
-            }
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and nobody counts the bytes")]
+            let (lag, behind) = match state {
+                ReplicaState::Up { lag, behind } => (lag.as_secs_f64(), behind as f64),
+                ReplicaState::Unknown | ReplicaState::Down(_) => (f64::NAN, f64::NAN),
+            };
+            levels.replica_lag.get_or_create(&of).set(lag);
+            levels.replica_behind.get_or_create(&of).set(behind);
         }
         // What cannot be had is no number, and not the last one.
         let unknown =

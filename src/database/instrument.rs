@@ -56,7 +56,8 @@ impl Watch {
             pool: metrics.pool(pool).into(),
             metrics,
             slow: config.slow_queries,
-            url: config.url().clone(),
+            // A pooler's connections would keep what is prepared here.
+            url: config.listen_url().clone(),
             explained: Mutex::new(LruCache::new(NonZeroUsize::MIN.saturating_add(255))),
             explaining: Arc::new(Semaphore::new(1)),
         })
@@ -156,6 +157,7 @@ async fn plan(url: &DatabaseUrl, sql: &str) -> Result<String> {
     let said = |error: tokio_postgres::Error| Error::Unavailable { message: words(&error) };
     let (client, connection) = connect_plainly(url).await?;
     tokio::spawn(connection);
+    let name = format!("slow_{:016x}", rand::random::<u64>());
     let mut last = Error::Unavailable { message: "no role may run it".to_owned() };
     for role in ["bedplate_app", "bedplate_system", "bedplate_session"] {
         let begin = format!(
@@ -169,8 +171,8 @@ async fn plan(url: &DatabaseUrl, sql: &str) -> Result<String> {
             let parameters = client.prepare(sql).await?.params().len();
             let nulls = vec!["NULL"; parameters].join(", ");
             let arguments = if nulls.is_empty() { nulls } else { format!("({nulls})") };
-            client.batch_execute(&format!("PREPARE slow AS {sql}")).await?;
-            let rows = client.simple_query(&format!("EXPLAIN EXECUTE slow {arguments}")).await?;
+            client.batch_execute(&format!("PREPARE {name} AS {sql}")).await?;
+            let rows = client.simple_query(&format!("EXPLAIN EXECUTE {name} {arguments}; DEALLOCATE {name}")).await?;
             let lines = rows.iter().filter_map(|row| match row {
                 SimpleQueryMessage::Row(row) => row.get(0),
                 _ => None,
@@ -182,7 +184,6 @@ async fn plan(url: &DatabaseUrl, sql: &str) -> Result<String> {
             Err(error) => last = said(error),
         }
         client.batch_execute("ROLLBACK").await.map_err(said)?;
-        let _ = client.batch_execute("DEALLOCATE ALL").await;
     }
     Err(last)
 }

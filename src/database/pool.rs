@@ -38,7 +38,8 @@ pub(crate) struct Pool {
     connections: bb8::Pool<Manager>,
     /// A place for each connection; who waits for one is served in turn.
     places: Arc<Semaphore>,
-    wait: Duration,
+    /// For a connection, at most.
+    pub(super) wait: Duration,
     last_failure: LastFailure,
     /// For so long a transaction is run again.
     pub(super) retry_budget: Duration,
@@ -81,6 +82,8 @@ impl Pool {
             // Each has an age of its own, below this one.
             .max_lifetime(max_lifetime)
             .test_on_check_out(false)
+            // Those that are not needed stay idle, and are closed after a while.
+            .queue_strategy(bb8::QueueStrategy::Lifo)
             .build_unchecked(manager);
         // A pool that is full already does without it.
         let _ = connections.add(first);
@@ -113,7 +116,7 @@ impl Pool {
         let waited = asked.elapsed();
         self.watch.pool.waited(waited);
         let Ok(Ok(place)) = place else {
-            return Err(Error::Timeout { waited_for: WaitedFor::Connection });
+            return Err(self.exhausted());
         };
         // With a place there is an idle connection, or one to be made. An attempt that was given up is begun again only
         // for who asks anew.
@@ -133,6 +136,16 @@ impl Pool {
                     message: failure.unwrap_or_else(|| "connecting takes too long".into()),
                 });
             }
+        }
+    }
+
+    /// Whoever holds the places may be waiting for the server.
+    fn exhausted(&self) -> Error {
+        let state = self.state();
+        let is_short = state.idle_connections == 0 && state.connections < self.max_size();
+        match self.last_failure.get().filter(|_| is_short) {
+            Some(message) => Error::Unavailable { message },
+            None => Error::Timeout { waited_for: WaitedFor::Connection },
         }
     }
 

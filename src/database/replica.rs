@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use diesel::sql_types::Text;
 use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::Database;
 use super::config::Config;
@@ -30,6 +30,9 @@ use crate::error::{Error, Fault, Result, WaitedFor};
 
 /// A replica that failed is left alone for so long.
 const LEAVE_ALONE: Duration = Duration::from_secs(1);
+
+/// A replica that has not begun a transaction by then is read another time.
+const BEGIN_WITHIN: Duration = Duration::from_millis(500);
 
 /// How often a replica that is behind is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
@@ -80,6 +83,8 @@ pub(super) struct Replica {
     config: Arc<Config>,
     watch: Arc<Watch>,
     pool: Arc<OnceCell<Pool>>,
+    /// Of whoever makes the pool.
+    making: Arc<Semaphore>,
     alone_until: Mutex<Option<Instant>>,
 }
 
@@ -110,11 +115,18 @@ impl Replica {
         let mut config = main.clone();
         config.app_url = Some(url.clone().for_reading());
         // The primary is there for whoever waits too long, or for what fails.
-        config.pool.wait = main.replica_wait;
+        config.pool.wait = BEGIN_WITHIN;
         config.retry_budget = Duration::ZERO;
         let name = url.hosts();
         let watch = Watch::new(&config, metrics.clone(), &format!("replica {name}"));
-        Self { name, config: config.into(), watch, pool: Arc::default(), alone_until: Mutex::default() }
+        Self {
+            name,
+            config: config.into(),
+            watch,
+            pool: Arc::default(),
+            making: Semaphore::new(1).into(),
+            alone_until: Mutex::default(),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -125,15 +137,22 @@ impl Replica {
         self.config.url()
     }
 
-    /// Made in the background: who waits for it may give up, and the next one finds it.
+    /// Made in the background, by the first that asks: the others read the primary meanwhile, and so does the first when
+    /// it takes too long.
     async fn pool(&self) -> Result<&Pool> {
         if let Some(pool) = self.pool.get() {
             return Ok(pool);
         }
+        let Ok(turn) = self.making.clone().try_acquire_owned() else {
+            return Err(Error::Timeout { waited_for: WaitedFor::Replica });
+        };
         let (pool, config, watch) = (self.pool.clone(), self.config.clone(), self.watch.clone());
-        let making =
-            tokio::spawn(async move { pool.get_or_try_init(|| Pool::connect(&config, watch)).await.map(|_| ()) });
-        match tokio::time::timeout(self.config.pool.wait, making).await {
+        let making = tokio::spawn(async move {
+            let made = pool.get_or_try_init(|| Pool::connect(&config, watch)).await.map(|_| ());
+            drop(turn);
+            made
+        });
+        match tokio::time::timeout(BEGIN_WITHIN, making).await {
             Ok(Ok(made)) => made?,
             Ok(Err(_)) | Err(_) => return Err(no_answer()),
         }
@@ -157,17 +176,21 @@ impl Replica {
         Fut: Future<Output = Result<T>>,
     {
         let pool = self.pool().await?;
-        let at_work = &AtomicBool::new(false);
+        let (at_work, reached) = (&AtomicBool::new(false), &AtomicBool::new(false));
         let reading = transaction::run(pool, begin, scope, move |tx: Tx<S>| async move {
-            wait.until_reached(tx.connection()).await?;
             at_work.store(true, Ordering::Relaxed);
+            wait.until_reached(tx.connection()).await?;
+            reached.store(true, Ordering::Relaxed);
             work(tx).await
         });
         let hangs = async {
-            tokio::time::sleep(self.config.pool.wait + wait.at_most).await;
-            if at_work.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
+            for (at_most, done) in [(BEGIN_WITHIN, at_work), (wait.at_most + BEGIN_WITHIN, reached)] {
+                tokio::time::sleep(at_most).await;
+                if !done.load(Ordering::Relaxed) {
+                    return;
+                }
             }
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             read = reading => read,
@@ -291,7 +314,8 @@ impl ReplicaReads<'_> {
                     } else {
                         tracing::debug!(replica = replica.name, %error, "the primary is read instead");
                     }
-                    if !is_behind && !matches!(error, Error::Contention { .. } | Error::Database(_)) {
+                    let is_busy = error.fault() == Some(Fault::PoolExhausted);
+                    if !is_behind && !is_busy && !matches!(error, Error::Contention { .. } | Error::Database(_)) {
                         replica.leave_alone();
                     }
                 }

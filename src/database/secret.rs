@@ -3,12 +3,11 @@
 //!
 //! Always holds: nothing of what was read is in a log or an error.
 
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Mutex;
 
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
@@ -35,16 +34,21 @@ impl Source {
             Self::File(path) => std::fs::read_to_string(path)
                 .map(SecretString::from)
                 .map_err(|error| Error::configuration(format!("{path} cannot be read: {error}"))),
-            Self::Command(command) => output(command),
+            Self::Command(command) => printed(shell(command).output()),
         }
     }
 }
 
-/// Its standard output. What it says on standard error goes to ours, for whoever runs this.
-fn output(command: &str) -> Result<SecretString> {
-    let failed = |what: String| Error::configuration(format!("the command that prints the URL {what}: run it by hand"));
+/// What it says on standard error goes to ours, for whoever runs this.
+fn shell(command: &str) -> Command {
     let mut shell = Command::new("sh");
-    let done = shell.args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    shell.args(["-c", command]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    shell
+}
+
+/// Its standard output.
+fn printed(done: std::io::Result<Output>) -> Result<SecretString> {
+    let failed = |what: String| Error::configuration(format!("the command that prints the URL {what}: run it by hand"));
     let done = done.map_err(|error| failed(format!("cannot be run ({error})")))?;
     if !done.status.success() {
         return Err(failed(format!("failed ({})", done.status)));
@@ -58,27 +62,23 @@ pub(super) struct Origin {
     source: Source,
     /// Instead of the one that the source names.
     database: Option<String>,
-    newest: Arc<Mutex<Newest>>,
-}
-
-#[derive(Default)]
-struct Newest {
-    url: Option<DatabaseUrl>,
-    read: Option<Instant>,
+    newest: Arc<Mutex<Option<DatabaseUrl>>>,
+    /// When it was read again; held by who does so.
+    read: Arc<tokio::sync::Mutex<Option<Instant>>>,
 }
 
 impl Origin {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, database: None, newest: Arc::default() }
+        Self { source, database: None, newest: Arc::default(), read: Arc::default() }
     }
 
     pub(super) fn of_database(&self, database: &str) -> Self {
-        Self { source: self.source.clone(), database: Some(database.to_owned()), newest: Arc::default() }
+        Self { database: Some(database.to_owned()), ..Self::new(self.source.clone()) }
     }
 
     /// What was read last, after the first time.
-    pub(super) async fn newest(&self) -> Option<DatabaseUrl> {
-        self.newest.lock().await.url.clone()
+    pub(super) fn newest(&self) -> Option<DatabaseUrl> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads again, if somebody else has not just done so: another URL than the refused one, or nothing. Goes on where
@@ -86,17 +86,17 @@ impl Origin {
     pub(super) async fn renewed(&self, refused: &DatabaseUrl) -> Option<DatabaseUrl> {
         let (origin, refused) = (self.clone(), refused.clone());
         let reading = tokio::spawn(async move {
-            let mut newest = origin.newest.lock().await;
+            let mut last = origin.read.lock().await;
             let differs = |url: &DatabaseUrl| url.reveal() != refused.reveal();
-            let known = newest.url.clone().filter(differs);
-            if known.is_some() || newest.read.is_some_and(|read| read.elapsed() < AT_MOST_EVERY) {
+            let known = origin.newest().filter(differs);
+            if known.is_some() || last.is_some_and(|read| read.elapsed() < AT_MOST_EVERY) {
                 return known;
             }
-            let read = origin.read().await;
-            newest.read = Some(Instant::now());
+            let read = origin.read_again().await;
+            *last = Some(Instant::now());
             match read {
                 Ok(url) => {
-                    newest.url = Some(url.clone());
+                    *origin.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(url.clone());
                     Some(url).filter(differs)
                 }
                 Err(error) => {
@@ -108,12 +108,15 @@ impl Origin {
         reading.await.ok().flatten()
     }
 
-    async fn read(&self) -> Result<DatabaseUrl> {
-        let source = self.source.clone();
-        let reading = tokio::task::spawn_blocking(move || source.read());
-        let late = |_| Error::configuration("the command that prints the URL takes too long");
-        let read = tokio::time::timeout(COMMAND_TIMEOUT, reading).await.map_err(late)?;
-        let read = read.map_err(|_| Error::configuration("reading the URL again was cut off"))??;
+    async fn read_again(&self) -> Result<DatabaseUrl> {
+        let late = |_| Error::configuration("the command that prints the URL takes too long: it was ended");
+        let read = match &self.source {
+            Source::File(_) => self.source.read()?,
+            Source::Command(command) => {
+                let output = tokio::process::Command::from(shell(command)).kill_on_drop(true).output();
+                printed(tokio::time::timeout(COMMAND_TIMEOUT, output).await.map_err(late)?)?
+            }
+        };
         let url: DatabaseUrl = read.expose_secret().parse()?;
         self.database.as_ref().map_or(Ok(url.clone()), |database| url.with_database(database))
     }

@@ -28,7 +28,7 @@ text_enum! {
         Prefer = "prefer",
         /// TLS or nothing, whoever the server is; with `sslrootcert` the same as `verify-ca`.
         Require = "require",
-        /// TLS with a certificate that a root certificate vouches for.
+        /// TLS with a certificate that a root certificate of `sslrootcert` vouches for.
         VerifyCa = "verify-ca",
         /// The same, and it is made out for the host of the URL.
         VerifyFull = "verify-full",
@@ -48,6 +48,9 @@ impl Tls {
     /// anybody's host, so that a weaker mode than `verify-full` would prove nothing.
     pub(super) fn new(mode: TlsMode, roots: Option<String>) -> Result<Self> {
         let mode = match (mode, roots.as_deref()) {
+            (TlsMode::VerifyCa, None) => {
+                return Err(Error::configuration("sslmode=verify-ca needs sslrootcert: a file of root certificates"));
+            }
             (TlsMode::Disable | TlsMode::VerifyFull, _) | (_, None) => mode,
             (_, Some("system")) => {
                 return Err(Error::configuration("sslrootcert=system needs sslmode=verify-full"));

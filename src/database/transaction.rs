@@ -173,8 +173,10 @@ impl Drop for InFlight {
 /// A connection with the transaction begun. After a restart of the server every connection of the pool
 /// is dead, so there are as many attempts as it can hold connections, and one.
 async fn begun(pool: &Pool, begin: &Begin) -> Result<Lease> {
-    let mut dead = 0;
+    let (mut dead, asked) = (0, Instant::now());
     loop {
+        // Behind a pooler a dead server takes its time to show, each time.
+        let may_go_on = dead < pool.max_size() && asked.elapsed() < pool.wait;
         let mut connection = pool.get().await?;
         connection.current().set(begin.name);
         let Err(error) = AnsiTransactionManager::begin_transaction_sql(&mut *connection, &begin.sql).await else {
@@ -184,11 +186,11 @@ async fn begun(pool: &Pool, begin: &Begin) -> Result<Lease> {
         // Some of BEGIN's statements may have been carried out: the pool must not keep the connection.
         discard(&mut connection);
         match Error::from(error) {
-            Error::Database(said) if is_closed && dead < pool.max_size() => {
+            Error::Database(said) if is_closed && may_go_on => {
                 tracing::debug!(%said, "a connection was closed at BEGIN");
                 dead += 1;
             }
-            Error::Unavailable { .. } if dead < pool.max_size() => dead += 1,
+            Error::Unavailable { .. } if may_go_on => dead += 1,
             error => return Err(not_migrated(error)),
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -25,12 +26,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// `sslmode` is `disable`, `prefer` (the default), `require`, `verify-ca` or `verify-full`; `sslrootcert` names a
 /// file of root certificates, or is `system` (the default). Several hosts (`host1:5432,host2:5432`) are tried in
-/// their order; `target_session_attrs` is `read-write` where there are several, otherwise `any`.
+/// their order, beginning with the one that was connected to last; `target_session_attrs` is `read-write` where there are several, otherwise `any`.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     secret: SecretString,
     /// For each host, in their order.
     hosts: Vec<tokio_postgres::Config>,
+    /// The host to begin with: the one that a connection was made to last.
+    first: Arc<AtomicUsize>,
     tls: Arc<Tls>,
     origin: Option<Arc<Origin>>,
     /// A server that takes no writes will do.
@@ -82,6 +85,9 @@ impl DatabaseUrl {
     /// # Errors
     /// [`Error::Configuration`] for what makes no URL.
     pub fn from_parts(host: &str, port: u16, database: &str, user: &str, password: &SecretString) -> Result<Self> {
+        if host.contains(',') {
+            return Err(Error::configuration("several hosts are named by a URL alone"));
+        }
         let escaped = |text| utf8_percent_encode(text, RESERVED);
         let host = if host.contains(':') { format!("[{host}]") } else { escaped(host).to_string() };
         let password = Some(password.expose_secret()).filter(|password| !password.is_empty());
@@ -137,9 +143,15 @@ impl DatabaseUrl {
         self.hosts[0].clone()
     }
 
-    /// The same, for each host.
-    pub(super) fn each_host(&self) -> &[tokio_postgres::Config] {
-        &self.hosts
+    /// The same, for each host, beginning with the one that was [found](Self::found) last.
+    pub(super) fn each_host(&self) -> impl Iterator<Item = (usize, &tokio_postgres::Config)> {
+        let first = self.first.load(Ordering::Relaxed);
+        (first..first + self.hosts.len()).map(|n| n % self.hosts.len()).map(|n| (n, &self.hosts[n]))
+    }
+
+    /// The next connection begins with this host: while another one hangs, it would be waited for each time.
+    pub(super) fn found(&self, host: usize) {
+        self.first.store(host, Ordering::Relaxed);
     }
 
     /// How long one host may take until a connection is ready.
@@ -192,6 +204,10 @@ impl FromStr for DatabaseUrl {
             match name {
                 "sslmode" => mode = value()?.parse().map_err(|_| bad_option(name))?,
                 "sslrootcert" => roots = Some(value()?.into_owned()),
+                // They are for one host: beside hosts they would name others, or none.
+                "host" | "hostaddr" | "port" | "load_balance_hosts" if !parts.hosts.is_empty() => {
+                    return Err(bad_option(name));
+                }
                 _ => known.push(option),
             }
         }
@@ -226,7 +242,7 @@ impl FromStr for DatabaseUrl {
             hosts.push(config);
         }
         let tls = Tls::new(mode, roots)?.into();
-        Ok(Self { secret: url.to_owned().into(), hosts, tls, origin: None, reads: false })
+        Ok(Self { secret: url.to_owned().into(), hosts, first: Arc::default(), tls, origin: None, reads: false })
     }
 }
 
@@ -319,6 +335,9 @@ mod tests {
     #[case("postgres://u:pw@h/d?sslcert=x", "option \"sslcert\"")]
     #[case("postgres://u:pw@h/d?target_session_attrs=prefer-standby", "option \"target_session_attrs\"")]
     #[case("postgres://u:pw@h/d?sslmode=require&sslrootcert=system", "sslrootcert=system")]
+    #[case("postgres://u:pw@h/d?sslmode=verify-ca", "needs sslrootcert")]
+    #[case("postgres://u:pw@a,b/d?port=5433", "option \"port\"")]
+    #[case("postgres://u:pw@h/d?hostaddr=127.0.0.1", "option \"hostaddr\"")]
     #[case("postgres://u:a@pw?h/d?sslmode=require", "cannot be read")]
     fn an_option_that_is_wrong_is_named(#[case] url: &str, #[case] said: &str) {
         let message = url.parse::<DatabaseUrl>().unwrap_err().to_string();

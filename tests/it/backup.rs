@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bedplate::database::private_server::PrivateServer;
@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use crate::support::cluster::{Primary, Standby};
+use crate::support::server::watchdog;
 use crate::support::{IdeaBuilder, connection, execute, home, number, texts, until};
 
 fn script(name: &str) -> Command {
@@ -48,6 +49,7 @@ fn password(url: &DatabaseUrl) -> String {
 struct Empty {
     server: PrivateServer,
     admin: DatabaseUrl,
+    _watchdog: Child,
     _home: tempfile::TempDir,
 }
 
@@ -56,8 +58,9 @@ impl Empty {
         let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let server = PrivateServer::at(home.path()).option("fsync=off").option("autovacuum=off");
         server.start(&mut |_| {}).await.unwrap();
+        let watchdog = watchdog(&server.folder().unwrap().unwrap(), home.path());
         let admin = server.urls().unwrap().unwrap().admin;
-        Self { server, admin, _home: home }
+        Self { server, admin, _watchdog: watchdog, _home: home }
     }
 
     async fn databases(&self) -> Vec<String> {

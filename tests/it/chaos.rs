@@ -91,9 +91,9 @@ impl Load {
 
     /// Every connection of the pool in use at a time, beside the load: how long it took.
     async fn until_whole(&self) -> Duration {
-        let (begun, all) = (Instant::now(), Barrier::new(POOL as usize));
-        let all = &all;
+        let begun = Instant::now();
         loop {
+            let all = &Barrier::new(POOL as usize);
             let held = (0..POOL).map(|_| {
                 self.database.system_tx("chaos.whole", async move |_| {
                     all.wait().await;

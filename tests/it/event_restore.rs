@@ -104,7 +104,7 @@ async fn a_token_is_stale_after_a_crash() {
 async fn a_restored_store_goes_on() {
     let (old, new) = (started().await, started().await);
     let Some(bin) = programs(&old).await else {
-        eprintln!("not shown: pg_dump and pg_restore are not there");
+        eprintln!("left out: pg_dump and pg_restore are not there");
         return;
     };
     let db = database(&old, "bedplate").await;

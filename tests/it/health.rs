@@ -186,7 +186,8 @@ async fn a_replica_that_lags_turns_it() {
     in_time("replica lag", turned, served.until(true, "replica").await);
     // One that is gone is nobody's loss: the primary is read instead.
     standby.stop();
-    while !served.get("/metrics").await.1.contains("} 0.0\n# HELP bedplate_replica_lag") {}
+    let down = async { while !served.get("/metrics").await.1.contains("} 0.0\n# HELP bedplate_replica_lag") {} };
+    tokio::time::timeout(Duration::from_secs(20), down).await.unwrap();
     assert!(served.ready().await.0);
 }
 
@@ -211,7 +212,7 @@ async fn a_message_that_nobody_publishes_turns_it(#[future(awt)] db: TestDatabas
 #[tokio::test]
 async fn what_happens_is_counted(#[future(awt)] db: TestDatabase) {
     let mut quick = config(&db.url);
-    quick.slow_queries.threshold = Duration::from_millis(20);
+    quick.slow_queries.threshold = Duration::from_millis(500);
     let database = Database::connect(quick).await.unwrap();
     let home = home(&database).await;
     let events = [NewEvent::new("Counted", json!({}))];
@@ -221,7 +222,7 @@ async fn what_happens_is_counted(#[future(awt)] db: TestDatabase) {
         .unwrap();
     let refused = database.tenant_tx("count.refuse", &home.context, async |_| Err::<(), _>(Error::invalid("x", "y")));
     refused.await.unwrap_err();
-    let slow = database.system_tx("count.slow", async |tx| run(tx.connection(), "SELECT pg_sleep(0.03)").await);
+    let slow = database.system_tx("count.slow", async |tx| run(tx.connection(), "SELECT pg_sleep(0.6)").await);
     slow.await.unwrap();
     let dropped = database.system_tx("count.drop", async |tx| run(tx.connection(), "SELECT pg_sleep(60)").await);
     tokio::time::timeout(Duration::from_millis(50), dropped).await.unwrap_err();

@@ -3,17 +3,21 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use bedplate::database::DatabaseName;
 use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::database::private_server::{PrivateServer, Urls};
 use bedplate::{Config, DatabaseUrl, Environment};
 
+use super::server::watchdog;
+
 /// A server with `main` migrated.
 pub struct Primary {
     pub server: PrivateServer,
     pub urls: Urls,
+    /// Where this process ends before it can stop anything.
+    _watchdog: Child,
     _home: tempfile::TempDir,
 }
 
@@ -24,8 +28,9 @@ impl Primary {
         let server = PrivateServer::at(home.path()).option("fsync=off").option("autovacuum=off");
         let server = options.iter().fold(server, |server, option| server.option(option));
         server.start(&mut |_| {}).await.unwrap();
+        let watchdog = watchdog(&server.folder().unwrap().unwrap(), home.path());
         let urls = server.urls().unwrap().unwrap();
-        let primary = Self { server, urls, _home: home };
+        let primary = Self { server, urls, _watchdog: watchdog, _home: home };
         migrate::run(&primary.urls.owner, &Source::Embedded(DatabaseName::Main), Direction::Up, |_| {}).await.unwrap();
         primary
     }
@@ -75,8 +80,9 @@ impl Drop for Primary {
 
 /// To the first process and its children: each of these serves a connection.
 fn to_all(name: &str, pid: i32) {
-    let children = Command::new("ps").args(["-o", "pid=", "--ppid", &pid.to_string()]).output().unwrap();
+    // First: it makes no more of them.
     signal(name, pid);
+    let children = Command::new("ps").args(["-o", "pid=", "--ppid", &pid.to_string()]).output().unwrap();
     for child in String::from_utf8_lossy(&children.stdout).split_whitespace() {
         signal(name, child.parse().unwrap());
     }

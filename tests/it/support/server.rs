@@ -4,7 +4,8 @@
 //! holds open: however this process ends, the pipe closes, and the shell goes on to stop the server.
 
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use bedplate::DatabaseUrl;
@@ -43,23 +44,31 @@ async fn start_private() -> Server {
         .option("max_wal_senders=0")
         .option("synchronous_commit=off");
     server.start(&mut |_| {}).await.unwrap();
-    let pid = server.process_id().unwrap().unwrap().to_string();
-    let folder = server.folder().unwrap().unwrap();
-    let script = "trap '' INT TERM HUP; cat; kill -QUIT $1; \
-                  for n in 1 2 3 4 5 6 7 8 9 10; do kill -0 $1 2>/dev/null || break; sleep 0.1; done; rm -rf \"$2\" \"$3\"";
-    let watchdog = Command::new("sh")
-        .args(["-c", script, "watchdog", &pid])
-        .args([&folder, &home])
+    let watchdog = watchdog(&server.folder().unwrap().unwrap(), &home);
+    // Never dropped: the pipe stays open until this process ends.
+    std::mem::forget(watchdog);
+    let urls = server.urls().unwrap().unwrap();
+    Server { owner: urls.owner, app: urls.app, admin: Some(urls.admin) }
+}
+
+/// Stops whatever server has its data below `folder`, frozen or not, and removes both, when its pipe is closed: when it
+/// is dropped, or this process ends, however it does.
+pub fn watchdog(folder: &Path, home: &Path) -> Child {
+    let script = "trap '' INT TERM HUP; cat; \
+                  for file in \"$1\"/*/postmaster.pid; do \
+                      [ -f \"$file\" ] || continue; \
+                      pid=$(head -n 1 \"$file\"); kill -CONT $pid; kill -QUIT $pid; \
+                      for n in 1 2 3 4 5 6 7 8 9 10; do kill -0 $pid 2>/dev/null || break; sleep 0.1; done; \
+                  done; rm -rf \"$1\" \"$2\"";
+    Command::new("sh")
+        .args(["-c", script, "watchdog"])
+        .args([folder, home])
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
-    // Never dropped: the pipe stays open until this process ends.
-    std::mem::forget(watchdog);
-    let urls = server.urls().unwrap().unwrap();
-    Server { owner: urls.owner, app: urls.app, admin: Some(urls.admin) }
+        .unwrap()
 }
 
 /// Runs a future to its end, also from inside another runtime's thread.
