@@ -19,7 +19,7 @@ use crate::database::Health;
 /// ```rust,no_run
 /// # async fn example(db: bedplate::Database, app: axum::Router) {
 /// use bedplate::database::{Health, HealthLimits};
-/// let app = app.merge(bedplate::serve::router(Health::new(&db, HealthLimits::default())));
+/// let app = app.merge(bedplate::serve::router(Health::new(&db, HealthLimits::of(db.config().environment))));
 /// # }
 /// ```
 pub fn router(health: Health) -> Router {

@@ -22,20 +22,20 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9187")]
     listen: SocketAddr,
     /// Not ready where a replica shows what is older
-    #[arg(long, value_name = "SECONDS", default_value_t = HealthLimits::default().replica_lag.as_secs())]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     replica_lag: u64,
-    /// Not ready where a message of the outbox is due for longer
-    #[arg(long, value_name = "SECONDS", default_value_t = HealthLimits::default().outbox_age.as_secs())]
-    outbox_age: u64,
+    /// Not ready where a message of the outbox is due for longer [default: 300; in development any time]
+    #[arg(long, value_name = "SECONDS")]
+    outbox_age: Option<u64>,
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
     let database = Database::connect(config()?).await?;
-    let limits = HealthLimits {
-        replica_lag: Duration::from_secs(args.replica_lag),
-        outbox_age: Duration::from_secs(args.outbox_age),
-        ..HealthLimits::default()
-    };
+    let mut limits = HealthLimits::of(database.config().environment);
+    limits.replica_lag = Duration::from_secs(args.replica_lag);
+    if let Some(seconds) = args.outbox_age {
+        limits.outbox_age = Duration::from_secs(seconds);
+    }
     let doing = || format!("listening on {}", args.listen);
     let listener = TcpListener::bind(args.listen).await.map_err(Error::io(doing()))?;
     let address = listener.local_addr().map_err(Error::io(doing()))?;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio_postgres::SimpleQueryRow;
 
 use super::Database;
+use super::config::Environment;
 use super::lag::{LagWatch, ReplicaState};
 use super::metrics::{Connections, OfDatabase, OfPool, OfReplica, OfSubscription};
 use super::migrate::Source;
@@ -31,11 +32,17 @@ pub struct HealthLimits {
     pub answer: Duration,
 }
 
-impl Default for HealthLimits {
-    fn default() -> Self {
+impl HealthLimits {
+    /// The defaults of an environment: on a developer's machine, where nobody may be relaying, messages may wait.
+    #[must_use]
+    pub fn of(environment: Environment) -> Self {
+        let outbox_age = match environment {
+            Environment::Development => Duration::MAX,
+            Environment::Staging | Environment::Production => Duration::from_mins(5),
+        };
         Self {
             replica_lag: Duration::from_secs(10),
-            outbox_age: Duration::from_mins(5),
+            outbox_age,
             pool_wait: Duration::from_millis(500),
             answer: Duration::from_secs(1),
         }

@@ -246,7 +246,10 @@ impl bb8::ManageConnection for Manager {
                 Ok(connection) => return Ok(self.made(connection)),
                 Err(error) => error,
             };
-            self.last_failure.set(Some(error.to_string()));
+            self.last_failure.set(Some(match &error {
+                Error::Unavailable { message } => message.clone(),
+                other => other.to_string(),
+            }));
             if !self.is_wanted() {
                 return Err(error);
             }

@@ -201,7 +201,7 @@ async fn a_moment_in_the_past_is_brought_back() {
     primary.start_again().await;
     let database = Database::connect(primary.config()).await.unwrap();
     let home = home(&database).await;
-    let base = Standby::copy(&primary, "base", &[]);
+    let base = Standby::copy(&primary, "base");
 
     let idea = IdeaBuilder::new(&home).create(&database).await; // 2
     let mut admin = connection(&primary.urls.admin).await;
@@ -210,17 +210,14 @@ async fn a_moment_in_the_past_is_brought_back() {
     let segment = texts(&mut admin, "SELECT pg_walfile_name(pg_switch_wal())").await.remove(0);
     until(&mut admin, &format!("SELECT count(*) FROM pg_stat_archiver WHERE last_archived_wal >= '{segment}'")).await;
 
-    let auto = base.data().join("postgresql.auto.conf"); // 3
+    // 3
     let recovery = format!(
-        "{}archive_mode = off\nrestore_command = 'cp {}/%f %p'\nrecovery_target_time = '{moment}'\n\
+        "archive_mode = off\nrestore_command = 'cp {}/%f %p'\nrecovery_target_time = '{moment}'\n\
          recovery_target_action = 'promote'\n",
-        fs::read_to_string(&auto).unwrap(),
         archive.display()
     );
-    fs::write(&auto, recovery).unwrap();
-    let signal = base.data().join("recovery.signal");
-    fs::write(&signal, "").unwrap();
-    std::os::unix::fs::chown(&signal, Some(owner.uid()), Some(owner.gid())).unwrap();
+    base.write("postgresql.auto.conf", &recovery);
+    base.write("recovery.signal", "");
     base.start();
     let url = base.url(&primary.urls.admin);
     let mut recovered = connection(&url).await;

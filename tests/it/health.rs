@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::database::{DatabaseName, Health, HealthLimits};
 use bedplate::events::NewEvent;
-use bedplate::{Config, Database, Error};
+use bedplate::{Config, Database, Environment, Error};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -95,7 +95,7 @@ fn in_time(what: &str, turned: Duration, returned: Duration) {
 async fn a_server_that_is_gone_turns_it() {
     let primary = Primary::start(&[]).await;
     let database = Database::connect(primary.config()).await.unwrap();
-    let served = Served::of(&database, HealthLimits::default()).await;
+    let served = Served::of(&database, HealthLimits::of(Environment::Production)).await;
     assert_eq!(served.ready().await, (true, Vec::new()));
     tokio::task::block_in_place(|| primary.kill());
     let turned = served.until(false, "database").await;
@@ -114,7 +114,7 @@ async fn a_server_that_is_gone_turns_it() {
 #[tokio::test]
 async fn migrations_that_are_behind_turn_it(#[future(awt)] db: TestDatabase) {
     let database = Database::connect(only_main(&db)).await.unwrap();
-    let served = Served::of(&database, HealthLimits::default()).await;
+    let served = Served::of(&database, HealthLimits::of(Environment::Production)).await;
     assert_eq!(served.ready().await, (true, Vec::new()));
     let mut owner = connection(&db.url).await;
     // Of an older database, as the program sees it: one version is not there.
@@ -138,7 +138,7 @@ async fn an_exhausted_pool_turns_it(#[future(awt)] db: TestDatabase) {
     let mut small = only_main(&db);
     small.pool.max_size = 2;
     let database = Database::connect(small).await.unwrap();
-    let served = Served::of(&database, HealthLimits::default()).await;
+    let served = Served::of(&database, HealthLimits::of(Environment::Production)).await;
     let (held, release) = (tokio::sync::Barrier::new(3), Notify::new());
     let (held, release) = (&held, &release);
     let hold = async || {
@@ -175,7 +175,8 @@ async fn a_replica_that_lags_turns_it() {
     config.replicas = vec![standby.url(&primary.urls.app)];
     let database = Database::connect(config).await.unwrap();
     let home = home(&database).await;
-    let served = Served::of(&database, HealthLimits { replica_lag: limit, ..HealthLimits::default() }).await;
+    let served =
+        Served::of(&database, HealthLimits { replica_lag: limit, ..HealthLimits::of(Environment::Production) }).await;
     assert_eq!(served.ready().await, (true, Vec::new()));
     let mut of_standby = connection(&standby.url(&primary.urls.admin)).await;
     execute(&mut of_standby, "SELECT pg_wal_replay_pause()").await;
@@ -196,8 +197,11 @@ async fn a_replica_that_lags_turns_it() {
 async fn a_message_that_nobody_publishes_turns_it(#[future(awt)] db: TestDatabase) {
     let home = home(&db).await;
     let database = Database::connect(only_main(&db)).await.unwrap();
-    let served =
-        Served::of(&database, HealthLimits { outbox_age: Duration::from_millis(200), ..HealthLimits::default() }).await;
+    let served = Served::of(
+        &database,
+        HealthLimits { outbox_age: Duration::from_millis(200), ..HealthLimits::of(Environment::Production) },
+    )
+    .await;
     assert_eq!(served.ready().await, (true, Vec::new()));
     send(&db, &home.context, &[("pot", 1), ("pot", 2)]).await;
     served.until(false, "outbox").await;
@@ -233,7 +237,7 @@ async fn what_happens_is_counted(#[future(awt)] db: TestDatabase) {
             _ => Ok(()),
         });
     again.await.unwrap();
-    let text = Health::new(&database, HealthLimits::default()).metrics().await;
+    let text = Health::new(&database, HealthLimits::of(Environment::Production)).metrics().await;
     for line in [
         "bedplate_transaction_seconds_count{name=\"count.append\",outcome=\"committed\"} 1",
         "bedplate_transaction_seconds_count{name=\"count.refuse\",outcome=\"rolled_back\"} 1",

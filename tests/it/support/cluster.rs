@@ -2,6 +2,7 @@
 //! dropped.
 
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
@@ -103,18 +104,28 @@ pub struct Standby {
 impl Standby {
     /// Made by `pg_basebackup`, and answering.
     pub fn of(primary: &Primary, name: &str) -> Self {
-        let standby = Self::copy(primary, name, &["--write-recovery-conf"]);
+        let standby = Self::copy(primary, name);
+        // Not by --write-recovery-conf: that writes options of its own version, which a server that was built with an
+        // older libpq does not know.
+        let admin: tokio_postgres::Config = primary.urls.admin.reveal().parse().unwrap();
+        let follow = format!(
+            "primary_conninfo = 'host=127.0.0.1 port={} user=postgres password={}'\n",
+            admin.get_ports()[0],
+            String::from_utf8(admin.get_password().unwrap().to_vec()).unwrap()
+        );
+        standby.write("postgresql.auto.conf", &follow);
+        standby.write("standby.signal", "");
         standby.start();
         standby
     }
 
     /// A copy that is not started.
-    pub fn copy(primary: &Primary, name: &str, options: &[&str]) -> Self {
+    pub fn copy(primary: &Primary, name: &str) -> Self {
         let server = primary.server.clone();
         let data = server.folder().unwrap().unwrap().join(name);
         let admin: tokio_postgres::Config = primary.urls.admin.reveal().parse().unwrap();
         let mut copy = server.command("pg_basebackup").unwrap();
-        copy.args(["--checkpoint=fast", "--wal-method=stream", "--no-sync", "--pgdata"]).arg(&data).args(options);
+        copy.args(["--checkpoint=fast", "--wal-method=stream", "--no-sync", "--pgdata"]).arg(&data);
         copy.args(["--host=127.0.0.1", &format!("--port={}", admin.get_ports()[0]), "--username=postgres"]);
         copy.env("PGPASSWORD", String::from_utf8(admin.get_password().unwrap().to_vec()).unwrap());
         done(&mut copy);
@@ -122,9 +133,13 @@ impl Standby {
         Self { primary: server, data, port }
     }
 
-    /// Where its files are.
-    pub fn data(&self) -> &std::path::Path {
-        &self.data
+    /// Adds to a file of it, or makes it, as its owner.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.data.join(name);
+        let before = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(&path, before + text).unwrap();
+        let owner = std::fs::metadata(&self.data).unwrap();
+        std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
 
     pub fn start(&self) {
