@@ -101,9 +101,8 @@ impl Progress {
             }
             Event::Statement { number, of, text } => self.detail(&format!("statement {number} of {of}: {text}")),
             Event::Working { how } => self.detail(&how),
-            Event::Blocked { by, again_in } => {
-                self.done(&format!("{by}: rolled back, next try in {} ms", again_in.as_millis()));
-            }
+            Event::Blocked { by } => self.done(&format!("{by}: rolled back, tried again when the lock is let go")),
+            Event::Note { text } => self.done(&format!("note: {text}")),
             Event::Finished { name, took } => self.done(&format!("{name} ({} ms)", took.as_millis())),
         }
     }

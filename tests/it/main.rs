@@ -65,6 +65,7 @@ mod marketdata_load;
 mod migrate_faults;
 mod migrate_lint;
 mod migrate_pooler;
+mod migrate_promises;
 mod migrate_side_by_side;
 mod migrate_statements;
 mod migrate_verify;

@@ -108,12 +108,11 @@ async fn a_failed_concurrent_index_leaves_no_invalid_one(#[future(awt)] empty_db
     assert_eq!(indexes(&empty_db).await, ["a_id_key"]);
 }
 
-/// What an interrupted build of another tool or a killed runner left is dropped and built again, whether the index has
-/// a name or not; a valid one of the same name that nobody recorded is an error.
+/// What an interrupted build of another tool left is dropped and built again, where it has the name that the migration
+/// gives; a valid one of the same name that nobody recorded is an error.
 #[rstest]
 #[case("CREATE INDEX CONCURRENTLY a_id ON a (id)", "a_id")]
 #[case("CREATE INDEX CONCURRENTLY IF NOT EXISTS a_id ON a (id)", "a_id")]
-#[case("CREATE INDEX CONCURRENTLY ON a (id)", "a_id_idx")]
 #[tokio::test]
 async fn an_invalid_index_is_built_again(#[future(awt)] empty_db: DatabaseUrl, #[case] up: &str, #[case] name: &str) {
     use diesel_async::SimpleAsyncConnection as _;
@@ -150,7 +149,10 @@ async fn a_runner_that_is_killed_in_a_concurrent_build_leaves_nothing_locked(#[f
     runner.wait().unwrap();
     until(&mut watcher, "SELECT (NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory'))::int").await;
     assert_eq!(indexes(&empty_db).await, ["a_id INVALID"]);
-    assert_eq!(folder.status(&empty_db).await, [(NAME.into(), MigrationState::Interrupted, vec!["interrupted"])]);
+    assert_eq!(
+        folder.status(&empty_db).await,
+        [(NAME.into(), MigrationState::Interrupted, vec!["interrupted", "may_have_run"])]
+    );
     execute(&mut reader, "COMMIT").await;
     folder.up(&empty_db).await.unwrap();
     assert_eq!(indexes(&empty_db).await, ["a_id"]);
@@ -169,7 +171,7 @@ async fn the_progress_of_a_build_is_told(#[future(awt)] empty_db: DatabaseUrl) {
     execute(&mut writer, "SET application_name = 'writer'; BEGIN; INSERT INTO a VALUES (1)").await;
     let folder = Folder::new(&[]);
     folder.add_bare(NAME, "CREATE INDEX CONCURRENTLY a_id ON a (id)", "SELECT 1");
-    let options = Options { lock_timeout: Duration::from_millis(100), ..Options::default() };
+    let options = Options { lock_timeout: Some(Duration::from_millis(100)), ..Options::default() };
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let building = folder.up_with(&empty_db, options, move |event| {
         if let Event::Working { how } = event {
@@ -188,14 +190,19 @@ async fn the_progress_of_a_build_is_told(#[future(awt)] empty_db: DatabaseUrl) {
 }
 
 /// The index was built, and the runner killed before it could record that: it is not built twice.
+/// A runner leaves it so that was killed behind the statement's end: `sent` says what there was before.
 #[rstest]
 #[tokio::test]
 async fn a_build_that_nobody_recorded_is_taken_as_it_is(#[future(awt)] empty_db: DatabaseUrl) {
     let folder = Folder::new(&[]);
     folder.add_bare(NAME, "CREATE TABLE a (id int); CREATE INDEX CONCURRENTLY a_id ON a (nothing)", "SELECT 1");
     folder.up(&empty_db).await.unwrap_err();
-    execute(&mut connection(&empty_db).await, "CREATE INDEX a_id ON a (id)").await;
+    let killed = "CREATE INDEX a_id ON a (id); \
+                  UPDATE __bedplate_migrations SET outcome = 'running', error = NULL, sent = '{\"statement\": 1}'";
+    execute(&mut connection(&empty_db).await, killed).await;
     folder.write(NAME, "up.sql", "CREATE TABLE a (id int); CREATE INDEX CONCURRENTLY a_id ON a (id)");
+    let status = folder.status(&empty_db).await;
+    assert_eq!(status, [(NAME.into(), MigrationState::Interrupted, vec!["interrupted", "may_have_run"])]);
     folder.up(&empty_db).await.unwrap();
     assert_eq!(indexes(&empty_db).await, ["a_id"]);
 }
@@ -211,7 +218,8 @@ async fn a_first_statement_that_nobody_recorded_is_taken_as_it_is(#[future(awt)]
     execute(&mut owner, "CREATE TABLE a (id int); CREATE INDEX a_id ON a (id)").await;
     folder.up(&empty_db).await.unwrap_err();
     // As a runner leaves it that is killed.
-    execute(&mut owner, "UPDATE __bedplate_migrations SET outcome = 'running', error = NULL WHERE id = 1").await;
+    let killed = "UPDATE __bedplate_migrations SET outcome = 'running', error = NULL, sent = '{\"statement\": 0}'";
+    execute(&mut owner, killed).await;
     folder.up(&empty_db).await.unwrap();
     assert_eq!(indexes(&empty_db).await, ["a_id"]);
 }
@@ -228,7 +236,7 @@ async fn behind_a_long_transaction_readers_wait_at_most_the_lock_timeout(#[futur
     execute(&mut long, "CREATE TABLE a (id int)").await;
     execute(&mut long, "BEGIN; SELECT * FROM a").await;
     let folder = Folder::new(&[(NAME, "CREATE TABLE b (id int); ALTER TABLE a ADD COLUMN more int", "SELECT 1")]);
-    let options = Options { lock_timeout: TIMEOUT, ..Options::default() };
+    let options = Options { lock_timeout: Some(TIMEOUT), ..Options::default() };
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let (url, source) = (empty_db.clone(), folder.source());
     let migration = tokio::spawn(async move {
@@ -252,10 +260,8 @@ async fn behind_a_long_transaction_readers_wait_at_most_the_lock_timeout(#[futur
         }
         (longest, waited)
     });
-    for _ in 0..3 {
-        let by = told.recv().await.unwrap();
-        assert!(by.starts_with("ALTER TABLE a ADD COLUMN more int waited for"), "{by}");
-    }
+    // A busy machine may see who holds it only at a later try.
+    while !told.recv().await.unwrap().starts_with("ALTER TABLE a ADD COLUMN more int waited for pid ") {}
     execute(&mut long, "COMMIT").await;
     assert_eq!(migration.await.unwrap().unwrap(), [NAME]);
     stop.send(()).unwrap();
@@ -274,7 +280,7 @@ async fn a_lock_that_is_never_let_go_is_told_with_its_holder(#[future(awt)] empt
     execute(&mut other, "BEGIN; SELECT * FROM a").await;
     let folder = Folder::new(&[(NAME, "CREATE TABLE b (id int); ALTER TABLE a ADD COLUMN more int", "SELECT 1")]);
     let options = Options {
-        lock_timeout: Duration::from_millis(1500),
+        lock_timeout: Some(Duration::from_millis(1500)),
         retry_for: Duration::from_millis(1),
         ..Options::default()
     };

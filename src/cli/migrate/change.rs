@@ -1,11 +1,12 @@
 //! The subcommands that change something.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::target::{Target, each, print_json};
 use crate::cli::ui::Progress;
 use crate::database::create_beside;
-use crate::database::migrate::{self, Direction, Options, Repair};
+use crate::database::migrate::{self, Direction, MigrationState, Options, Repair};
 use crate::error::{Error, Result};
 
 /// How patient the runner is.
@@ -14,10 +15,11 @@ pub(super) struct Patience {
     /// Seconds to wait while another runner is at work
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     wait: u64,
-    /// Milliseconds that a statement, and whoever comes behind it, waits for a lock
-    #[arg(long, default_value_t = 2000, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=600_000))]
-    lock_timeout: u32,
-    /// Seconds that a migration that got no lock is tried again
+    /// Milliseconds that a statement waits for a lock, and others behind it; by default the lock_timeout of the URL or the
+    /// login, else 100
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=600_000))]
+    lock_timeout: Option<u32>,
+    /// Seconds for which a migration that got no lock is tried again
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     retry: u64,
     /// A pending migration that may be applied although a later one is
@@ -27,7 +29,7 @@ pub(super) struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { wait: 600, lock_timeout: 2000, retry: 600, allow_out_of_order: Vec::new() }
+        Self { wait: 600, lock_timeout: None, retry: 600, allow_out_of_order: Vec::new() }
     }
 }
 
@@ -35,7 +37,7 @@ impl Patience {
     pub(super) fn options(self) -> Options {
         Options {
             wait_for_runner: Duration::from_secs(self.wait),
-            lock_timeout: Duration::from_millis(self.lock_timeout.into()),
+            lock_timeout: self.lock_timeout.map(|timeout| Duration::from_millis(timeout.into())),
             retry_for: Duration::from_secs(self.retry),
             allow_out_of_order: self.allow_out_of_order,
         }
@@ -72,7 +74,7 @@ pub(super) async fn run(targets: &[Target], direction: &Direction, options: &Opt
     }
     let verb = match direction {
         Direction::Up | Direction::UpTo(_) => "applied",
-        Direction::Down { .. } | Direction::DownTo(_) | Direction::DownAll => "reverted",
+        Direction::Down { .. } | Direction::DownTo(_) | Direction::DownAll | Direction::DownThese(_) => "reverted",
         Direction::Redo => "reverted and applied again",
     };
     for (name, done) in done {
@@ -81,6 +83,43 @@ pub(super) async fn run(targets: &[Target], direction: &Direction, options: &Opt
             0 => println!("{place}Nothing to do."),
             1 => println!("{place}1 migration {verb}."),
             n => println!("{place}{n} migrations {verb}."),
+        }
+    }
+    Ok(())
+}
+
+/// Reverting everything is asked for where the database has migrations of other folders: they would stay, and may need
+/// what goes.
+///
+/// # Errors
+/// [`Error::Forbidden`] where the answer is no, or where nobody can be asked.
+pub(super) async fn ask_before_reverting_all(targets: &[Target], yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    for target in targets {
+        let migrations = migrate::status(&target.url, &target.source).await?;
+        let others = migrations.iter().filter(|migration| migration.state == MigrationState::Foreign);
+        let others: Vec<_> = others.map(|migration| migration.name.as_str()).collect();
+        if others.is_empty() {
+            continue;
+        }
+        let message = format!(
+            "{} has {} migrations of another folder too ({}), which stay and may need what is reverted",
+            target.url.database(),
+            others.len(),
+            others[0]
+        );
+        let refused =
+            || Error::Forbidden { message: format!("{message}: say --yes to revert every one of this folder") };
+        if !std::io::stdin().is_terminal() {
+            return Err(refused());
+        }
+        eprint!("{message}. Revert every migration of this folder? [y/N] ");
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map_err(Error::io("reading the answer"))?;
+        if !answer.trim().eq_ignore_ascii_case("y") {
+            return Err(refused());
         }
     }
     Ok(())

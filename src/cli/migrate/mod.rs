@@ -53,9 +53,15 @@ enum Command {
     },
     /// Revert the last migration, or more
     Down {
-        /// How many (with --all: all of them, every table is dropped)
+        /// Migrations to revert, by version or directory's name; also those of another folder
+        #[arg(value_name = "MIGRATION", conflicts_with_all = ["count", "to"])]
+        migrations: Vec<String>,
+        /// Number of migrations to revert (--all: every one of the folder)
         #[arg(long, default_value_t = 1, conflicts_with = "to")]
         count: usize,
+        /// Consent to --all where the database has migrations of other folders too; those stay
+        #[arg(long)]
+        yes: bool,
         /// What is later than this migration; it stays
         #[arg(long, value_name = "VERSION")]
         to: Option<String>,
@@ -108,6 +114,15 @@ enum Command {
         /// The database has nothing of this migration
         #[arg(long, value_name = "VERSION")]
         forget: Vec<String>,
+        /// The statement of this migration that may have run did run: the next run goes on behind it
+        #[arg(long, value_name = "VERSION")]
+        ran: Vec<String>,
+        /// The statement of this migration that may have run did not: the next run sends it again
+        #[arg(long, value_name = "VERSION")]
+        not_run: Vec<String>,
+        /// The next run of this migration may repeat the statements whose effect ended with their session
+        #[arg(long, value_name = "VERSION")]
+        repeat: Vec<String>,
     },
 }
 
@@ -116,9 +131,14 @@ pub(super) async fn run(args: Args) -> Result<()> {
     let command = command.unwrap_or(Command::Up { to: None, patience: change::Patience::default() });
     let direction = match command {
         Command::Up { to, patience } => (to.map_or(Direction::Up, Direction::UpTo), patience),
-        Command::Down { patience, .. } if place.all => {
+        Command::Down { patience, yes, migrations, .. } if place.all && migrations.is_empty() => {
             place.all = false;
+            let targets = place.targets()?;
+            change::ask_before_reverting_all(&targets, yes).await?;
             (Direction::DownAll, patience)
+        }
+        Command::Down { migrations, patience, .. } if !migrations.is_empty() => {
+            (Direction::DownThese(migrations), patience)
         }
         Command::Down { to: Some(to), patience, .. } => (Direction::DownTo(to), patience),
         Command::Down { count, patience, .. } => (Direction::Down { count }, patience),
@@ -130,9 +150,17 @@ pub(super) async fn run(args: Args) -> Result<()> {
         Command::Lint { tenants } => return lint::run(&place.folders(tenants), json),
         Command::Create { name } => return create(&place, &name, json),
         Command::Baseline { to } => return change::baseline(&place.targets()?, to.as_deref(), json).await,
-        Command::Repair { accept, forget } => {
-            let repairs = accept.into_iter().map(Repair::Accept).chain(forget.into_iter().map(Repair::Forget));
-            return change::repair(&place.targets()?, &repairs.collect::<Vec<_>>(), json).await;
+        Command::Repair { accept, forget, ran, not_run, repeat } => {
+            let of =
+                |names: Vec<String>, repair: fn(String) -> Repair| names.into_iter().map(repair).collect::<Vec<_>>();
+            let repairs = [
+                of(accept, Repair::Accept),
+                of(forget, Repair::Forget),
+                of(ran, Repair::Ran),
+                of(not_run, Repair::NotRun),
+                of(repeat, Repair::Repeat),
+            ];
+            return change::repair(&place.targets()?, &repairs.concat(), json).await;
         }
     };
     let (direction, patience) = direction;

@@ -38,10 +38,13 @@ fn state(migration: &MigrationStatus) -> String {
         MigrationState::Applied => "applied",
         MigrationState::Pending => "pending",
         MigrationState::Interrupted => "half applied",
+        MigrationState::HalfReverted => "half reverted",
         MigrationState::Missing => "applied, files missing",
+        MigrationState::Foreign => "applied, of another folder",
     };
     let differs = migration.problems.iter().filter_map(|problem| match problem.difference {
-        Difference::Missing | Difference::Interrupted => None,
+        Difference::Missing | Difference::Interrupted | Difference::HalfReverted | Difference::SessionLost => None,
+        Difference::MayHaveRun => Some("a statement may have run"),
         Difference::AppliedElsewhere => Some("by another tool"),
         Difference::Edited => Some("changed"),
         Difference::OutOfOrder => Some("out of order"),

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::check::{self, check};
 use super::drift::{self, Difference};
 use super::folder::{Migration, Source};
-use super::history::{self, History, Outcome, Record, Way};
+use super::history::{self, History, Outcome, Progress, Record, Run, Way};
+use super::run::Folder;
 use super::session::Session;
 use super::steps::{find, is};
 use super::{Event, Options, Watcher, lock};
@@ -19,6 +21,12 @@ pub enum Repair {
     Accept(String),
     /// The database has nothing of this migration.
     Forget(String),
+    /// The statement of this migration that may have run did run: the next run goes on behind it.
+    Ran(String),
+    /// The statement of this migration that may have run did not: the next run sends it again.
+    NotRun(String),
+    /// The next run of this migration may send the statements again that made what its session had and has no more.
+    Repeat(String),
 }
 
 /// Declares the migrations up to `to`, by version or name, or all, to be applied, without running them: for a
@@ -34,7 +42,7 @@ pub async fn baseline(
     options: &Options,
     mut on_event: impl FnMut(Event) + Send,
 ) -> Result<Vec<String>> {
-    let files = source.read()?;
+    let (id, files) = (source.id(), source.read()?);
     let last = to.map(|name| find(&files, name)).transpose()?;
     let (session, history) = open(url, options, &mut on_event).await?;
     let mut declared = Vec::new();
@@ -42,7 +50,7 @@ pub async fn baseline(
         let known = history.is_applied(&file.version)
             && history.last_done(&file.version).is_some_and(|run| run.direction != Way::Down);
         if !known {
-            record(&session, file, Way::Baseline).await?;
+            record(&session, file, Way::Baseline, &id).await?;
             declared.push(file.name.clone());
         }
     }
@@ -61,7 +69,8 @@ pub async fn repair(
     options: &Options,
     mut on_event: impl FnMut(Event) + Send,
 ) -> Result<Vec<String>> {
-    let files = source.read()?;
+    let folder = Folder { id: source.id(), files: source.read()? };
+    let files = &folder.files;
     let (session, history) = open(url, options, &mut on_event).await?;
     let mut done = Vec::new();
     // This runner has the lock, so nobody is at work.
@@ -76,23 +85,69 @@ pub async fn repair(
     for repair in repairs {
         done.push(match repair {
             Repair::Accept(name) => {
-                let file = find(&files, name)?;
-                record(&session, file, Way::Repair).await?;
+                let file = find(files, name)?;
+                record(&session, file, Way::Repair, &folder.id).await?;
                 format!("{}: is applied, as its files say now", file.name)
             }
-            Repair::Forget(name) => forget(&session, &files, &history, name).await?,
+            Repair::Forget(name) => forget(&session, files, &history, name).await?,
+            Repair::Ran(name) => sent(&session, &folder, &history, name, true).await?,
+            Repair::NotRun(name) => sent(&session, &folder, &history, name, false).await?,
+            Repair::Repeat(name) => repeat(&session, &history, name).await?,
         });
     }
-    for problem in drift::compare(&files, &history::read(&session).await?)? {
+    for problem in drift::compare(&folder, &history::read(&session).await?)? {
         let file = files.iter().find(|file| file.version == problem.version);
         if let (Some(file), Difference::Cosmetic | Difference::DownEdited | Difference::Renamed) =
             (file, problem.difference)
         {
-            record(&session, file, Way::Repair).await?;
+            record(&session, file, Way::Repair, &folder.id).await?;
             done.push(format!("{}: {} recorded", file.name, problem.difference.as_str().replace('_', " ")));
         }
     }
     Ok(done)
+}
+
+/// The run that stopped half way, by the migration's version or name.
+fn half_way<'h>(history: &'h History, name: &str) -> Result<&'h Run> {
+    let mut runs = history.runs.iter().rev().filter(|run| is(name, &run.version, &run.name));
+    let unfinished = runs.find_map(|run| history.unfinished(&run.version));
+    unfinished.ok_or_else(|| Error::NotFound { entity: "half applied or half reverted migration", id: name.to_owned() })
+}
+
+/// Decides on the statement that may have run.
+async fn sent(session: &Session, folder: &Folder, history: &History, name: &str, ran: bool) -> Result<String> {
+    let run = half_way(history, name)?;
+    let Some(number) = run.may_have_run else {
+        return Err(Error::NotFound { entity: "statement that may have run, in migration", id: name.to_owned() });
+    };
+    let id = run.id;
+    if !ran {
+        let sql = format!("UPDATE {}.__bedplate_migrations SET sent = NULL WHERE id = {id}", session.schema);
+        session.run(&sql).await?;
+        return Ok(format!("{}: statement {number} did not run, the next run sends it", run.name));
+    }
+    let file = find(&folder.files, name)?;
+    let script = check::script(file, run.direction)?;
+    let mut reader = script.reader(session.escapes)?;
+    while reader.count < number && reader.next()?.is_some() {}
+    let sql = format!(
+        "UPDATE {}.__bedplate_migrations SET sent = NULL, statements_done = {number}, done_checksum = {} WHERE id = {id}",
+        session.schema,
+        quote_literal(&reader.checksum())
+    );
+    session.run(&sql).await?;
+    Ok(format!("{}: statement {number} ran, the next run goes on behind it", run.name))
+}
+
+/// Lets the next run send again what made the things of a session.
+async fn repeat(session: &Session, history: &History, name: &str) -> Result<String> {
+    let run = half_way(history, name)?;
+    let sql = format!(
+        "UPDATE {}.__bedplate_migrations SET session = session || '{{\"repeat\": true}}' WHERE id = {}",
+        session.schema, run.id
+    );
+    session.run(&sql).await?;
+    Ok(format!("{}: the next run sends again what made the things of its session", run.name))
 }
 
 async fn open(url: &DatabaseUrl, options: &Options, on_event: Watcher<'_>) -> Result<(Session, History)> {
@@ -107,13 +162,14 @@ async fn open(url: &DatabaseUrl, options: &Options, on_event: Watcher<'_>) -> Re
 }
 
 /// Writes into both tables that the migration is applied.
-async fn record(session: &Session, migration: &Migration, direction: Way) -> Result<()> {
-    let statements = migration.up.statements()?.len();
-    let record = Record { migration, direction, statements };
+async fn record(session: &Session, migration: &Migration, direction: Way, source: &str) -> Result<()> {
+    let statements = check(migration, &migration.up, session.escapes)?.statements;
+    let record = Record { migration, direction, statements, source };
+    let progress = Progress { done: statements, ..Progress::default() };
     let sql = format!(
         "BEGIN; {}; {}; COMMIT",
         record.in_diesels_table(&session.schema),
-        record.insert(&session.schema, Outcome::Done, statements, Duration::ZERO, None)
+        record.insert(&session.schema, Outcome::Done, &progress, Duration::ZERO, None)?
     );
     session.run(&sql).await
 }
@@ -132,9 +188,9 @@ async fn forget(session: &Session, files: &[Migration], history: &History, name:
         .run(&format!(
             "BEGIN; DELETE FROM {schema}.__diesel_schema_migrations WHERE version = {quoted}; \
              INSERT INTO {schema}.__bedplate_migrations (version, name, direction, outcome, up_sql, down_sql, checksum, \
-                 sql_checksum, down_checksum, statements, statements_done, started_at, took_ms, application_version) \
+                 sql_checksum, down_checksum, statements, statements_done, started_at, took_ms, application_version, run_in_transaction, source) \
              SELECT version, name, 'down', 'done', up_sql, down_sql, checksum, sql_checksum, down_checksum, \
-                 statements, 0, clock_timestamp(), 0, {} \
+                 statements, 0, clock_timestamp(), 0, {}, run_in_transaction, source \
                FROM {schema}.__bedplate_migrations WHERE version = {quoted} ORDER BY id DESC LIMIT 1; COMMIT",
             quote_literal(env!("CARGO_PKG_VERSION"))
         ))

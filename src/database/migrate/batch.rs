@@ -17,14 +17,14 @@ use std::time::{Duration, Instant};
 
 use super::observe::Observer;
 use super::script::is_batch_mark;
-use super::send::Failure;
+use super::send::{Failure, Place};
 use super::session::Session;
 use super::statement::Statement;
 use super::{Event, Options, Watcher};
 use crate::error::{Error, Result};
 use crate::sql::quote_literal;
 
-/// A batch takes about so long.
+/// The time that a batch takes.
 const QUICK: Duration = Duration::from_millis(200);
 const SLOW: Duration = Duration::from_millis(600);
 /// 1 MB, to begin with.
@@ -91,7 +91,7 @@ impl Batches {
     }
 }
 
-/// So many times the table is gone through; more mean that the condition holds for what was changed.
+/// The number of passes through the table; more mean that the condition holds for what was changed.
 const PASSES: usize = 10;
 
 /// Runs it to the end, and tells how far it is: goes through the table until a pass finds nothing, because a row that
@@ -100,32 +100,31 @@ pub(super) async fn run(
     session: &Session,
     observer: &mut Observer,
     batches: &Batches,
-    n: usize,
+    place: &Place,
     options: &Options,
     on_event: Watcher<'_>,
 ) -> std::result::Result<(), Failure> {
     let mut rows = 0;
     for _ in 0..PASSES {
-        let changed = pass(session, observer, batches, n, options, rows, on_event).await?;
+        let changed = pass(session, observer, batches, place, options, rows, on_event).await?;
         rows += changed;
         if changed == 0 {
             return Ok(());
         }
     }
-    let sql = "DO $$ BEGIN RAISE 'the condition holds for rows that were changed: it has to exclude them'; END $$";
-    session.send(sql).await.map_err(|error| Failure { error, statement: Some(n) })
+    Err(Failure::told("the condition holds for rows that were changed: it has to exclude them".into(), place.clone()))
 }
 
 async fn pass(
     session: &Session,
     observer: &mut Observer,
     batches: &Batches,
-    n: usize,
+    place: &Place,
     options: &Options,
     before: u64,
     on_event: Watcher<'_>,
 ) -> std::result::Result<u64, Failure> {
-    let failed = |error| Failure { error, statement: Some(n) };
+    let failed = |error| Failure::of(error, place.clone());
     let started = Instant::now();
     let end = batches.blocks(session).await.map_err(failed)?;
     let (mut from, mut size, mut rows) = (0, FIRST_BATCH, 0);

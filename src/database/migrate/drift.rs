@@ -5,6 +5,7 @@ use similar::TextDiff;
 
 use super::folder::Migration;
 use super::history::{self, History, Run, Way};
+use super::run::Folder;
 use super::script::Script;
 use super::session::Session;
 use crate::error::Result;
@@ -17,7 +18,7 @@ text_enum! {
         Edited = "edited",
         /// Pending, and a later one is applied. Refused, unless it is allowed by name.
         OutOfOrder = "out_of_order",
-        /// Comments or white space of an applied `up.sql` changed. Passes.
+        /// Comments, white space or line ends of an applied `up.sql` changed. Passes.
         Cosmetic = "cosmetic",
         /// The SQL of an applied migration's `down.sql` is another one. Passes: it may have been mended.
         DownEdited = "down_edited",
@@ -31,6 +32,12 @@ text_enum! {
         RevertedElsewhere = "reverted_elsewhere",
         /// It stopped after some of its statements. The next run goes on from there.
         Interrupted = "interrupted",
+        /// Some statements of its `down.sql` ran, and the rest did not. `migrate up` refuses.
+        HalfReverted = "half_reverted",
+        /// A statement of it was sent, and nobody saw its end.
+        MayHaveRun = "may_have_run",
+        /// It stopped half way, and something of its session is gone that the rest needs.
+        SessionLost = "session_lost",
     }
 }
 
@@ -58,23 +65,31 @@ impl Problem {
     /// Whether nothing runs while it is so.
     #[must_use]
     pub fn refuses(&self) -> bool {
-        matches!(self.difference, Difference::Edited | Difference::OutOfOrder)
+        matches!(self.difference, Difference::Edited | Difference::OutOfOrder | Difference::HalfReverted)
     }
 }
 
 /// Compares without the database's texts: by checksums.
-pub(super) fn compare(files: &[Migration], history: &History) -> Result<Vec<Problem>> {
+pub(super) fn compare(folder: &Folder, history: &History) -> Result<Vec<Problem>> {
+    let (files, id) = (&folder.files, folder.id.as_str());
     let mut problems = Vec::new();
-    let newest = history.applied.last().map(|(version, _)| version.as_str());
+    let is_here = |version: &str| files.iter().any(|file| file.version == version);
+    // The order is that of one folder.
+    let own = history.applied.iter().filter(|(version, _)| is_here(version) || !history.is_foreign(version, id));
+    let newest = own.last().map(|(version, _)| version.as_str());
     for file in files {
         let last = history.last_done(&file.version);
-        let found =
-            if history.is_applied(&file.version) { applied(file, last)? } else { pending(file, last, newest, history) };
+        let unfinished = history.unfinished(&file.version);
+        let found = match unfinished.filter(|run| run.direction == Way::Down) {
+            Some(run) => vec![half_reverted(run)],
+            None if history.is_applied(&file.version) => applied(file, last)?,
+            None => pending(file, last, newest, unfinished),
+        };
         problems
             .extend(found.into_iter().map(|(what, message)| Problem::new(&file.version, &file.name, what, message)));
     }
     for (version, _) in &history.applied {
-        if !files.iter().any(|file| file.version == *version) {
+        if !is_here(version) && !history.is_foreign(version, id) {
             let run = history.last_done(version);
             let name = run.map_or(version.as_str(), |run| run.name.as_str());
             let down =
@@ -89,15 +104,25 @@ pub(super) fn compare(files: &[Migration], history: &History) -> Result<Vec<Prob
     Ok(problems)
 }
 
+fn half_reverted(run: &Run) -> (Difference, String) {
+    let error = run.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
+    let message = format!(
+        "is half reverted, {} of {} statements of its down.sql{error}: `migrate down` reverts the rest",
+        run.statements_done, run.statements
+    );
+    (Difference::HalfReverted, message)
+}
+
 fn applied(file: &Migration, last: Option<&Run>) -> Result<Vec<(Difference, String)>> {
     let mut found = Vec::new();
     let Some(run) = last.filter(|run| run.direction != Way::Down) else {
         let message = "was applied by another tool: `migrate baseline` records its text as it is now";
         return Ok(vec![(Difference::AppliedElsewhere, message.to_owned())]);
     };
-    if run.checksum != file.up.checksum() {
+    if run.checksum != file.up.checksum()? {
         if run.sql_checksum == file.up.sql_checksum()? {
-            let message = "only comments or white space of its up.sql changed; `migrate repair` records them";
+            let message =
+                "only comments, white space or line ends of its up.sql changed; `migrate repair` records them";
             found.push((Difference::Cosmetic, message.to_owned()));
         } else {
             let message = format!(
@@ -108,7 +133,7 @@ fn applied(file: &Migration, last: Option<&Run>) -> Result<Vec<(Difference, Stri
             found.push((Difference::Edited, message));
         }
     }
-    let down = file.down.as_ref().map(Script::checksum).unwrap_or_default();
+    let down = file.down.as_ref().map(Script::checksum).transpose()?.unwrap_or_default();
     if run.down_checksum != down {
         found.push((
             Difference::DownEdited,
@@ -121,7 +146,12 @@ fn applied(file: &Migration, last: Option<&Run>) -> Result<Vec<(Difference, Stri
     Ok(found)
 }
 
-fn pending(file: &Migration, last: Option<&Run>, newest: Option<&str>, history: &History) -> Vec<(Difference, String)> {
+fn pending(
+    file: &Migration,
+    last: Option<&Run>,
+    newest: Option<&str>,
+    unfinished: Option<&Run>,
+) -> Vec<(Difference, String)> {
     let mut found = Vec::new();
     if let Some(newest) = newest.filter(|newest| *newest > file.version.as_str()) {
         let message = format!(
@@ -130,7 +160,7 @@ fn pending(file: &Migration, last: Option<&Run>, newest: Option<&str>, history: 
         );
         found.push((Difference::OutOfOrder, message));
     }
-    if let Some(run) = history.unfinished(&file.version) {
+    if let Some(run) = unfinished {
         let message = format!(
             "stopped after {} of {} statements{}: `migrate up` goes on from there",
             run.statements_done,
@@ -138,6 +168,13 @@ fn pending(file: &Migration, last: Option<&Run>, newest: Option<&str>, history: 
             run.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default()
         );
         found.push((Difference::Interrupted, message));
+        if let Some(statement) = run.may_have_run {
+            let message = format!(
+                "its statement {statement} may have run: its runner ended before it saw the statement's end; `migrate up` looks \
+                 for what the statement has made, and asks where it finds nothing"
+            );
+            found.push((Difference::MayHaveRun, message));
+        }
     } else if last.is_some_and(|run| run.direction != Way::Down) {
         found.push((Difference::RevertedElsewhere, "was reverted by another tool: it is pending again".to_owned()));
     }
@@ -160,17 +197,33 @@ pub(super) async fn add_diffs(
             }
             _ => continue,
         };
-        problem.diff = Some(if problem.difference == Difference::DownEdited {
-            diff("down.sql", &down.unwrap_or_default(), file.down.as_ref().map_or("", |down| down.sql.as_str()))
-        } else {
-            diff("up.sql", &up, &file.up.sql)
-        });
+        // A long text is not kept.
+        let (before, now) = match problem.difference {
+            Difference::DownEdited => (down.unwrap_or_default(), file.down.as_ref()),
+            _ => (up, Some(&file.up)),
+        };
+        let Some(now) = now.and_then(Script::kept).filter(|_| !before.is_empty()) else { continue };
+        let name = if problem.difference == Difference::DownEdited { "down.sql" } else { "up.sql" };
+        problem.diff = Some(diff(name, &before, now));
     }
     Ok(())
 }
 
-/// As `diff -u`.
+/// As `diff -u`. What a terminal would not show, or would obey, is written out.
 pub(super) fn diff(file: &str, before: &str, now: &str) -> String {
-    let diff = TextDiff::from_lines(before, now);
+    let (before, now) = (visible(before), visible(now));
+    let diff = TextDiff::from_lines(&before, &now);
     diff.unified_diff().context_radius(2).header(&format!("{file} as applied"), &format!("{file} now")).to_string()
+}
+
+fn visible(text: &str) -> String {
+    let shown = |c: char| c == '\n' || c == '\t' || !c.is_control();
+    text.chars().fold(String::with_capacity(text.len()), |mut made, c| {
+        if shown(c) {
+            made.push(c)
+        } else {
+            made.extend(c.escape_default())
+        }
+        made
+    })
 }

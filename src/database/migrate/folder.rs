@@ -1,5 +1,6 @@
 //! A folder of migrations in Diesel's layout: `<version>_<name>/{up.sql,down.sql,metadata.toml}`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use serde::Deserialize;
 use super::script::Script;
 use crate::database::DatabaseName;
 use crate::error::{Error, Result};
+
+const METADATA: &str = "metadata.toml";
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/migrations");
 
@@ -50,6 +53,14 @@ pub struct Metadata {
 }
 
 impl Source {
+    /// The name of the folder, by which the history tells whose migration one is.
+    pub(super) fn id(&self) -> String {
+        match self {
+            Self::Embedded(name) => format!("compiled in: {name}"),
+            Self::Directory(path) => path.canonicalize().unwrap_or_else(|_| path.clone()).display().to_string(),
+        }
+    }
+
     /// The migrations, oldest first.
     ///
     /// # Errors
@@ -79,9 +90,9 @@ fn embedded(name: DatabaseName) -> Result<Vec<Migration>> {
     let folders = EMBEDDED.get_dir(name.as_str()).into_iter().flat_map(Dir::dirs);
     let migrations = folders.map(|folder| {
         let name = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        migration(name, |file| {
-            Ok(folder.get_file(folder.path().join(file)).and_then(|file| file.contents_utf8()).map(str::to_owned))
-        })
+        let text = |file| folder.get_file(folder.path().join(file)).and_then(|file| file.contents_utf8());
+        let script = |file| Ok(text(file).map(|text| Script::new(file, text)));
+        migration(name, script, text(METADATA).map(str::to_owned))
     });
     migrations.collect()
 }
@@ -90,45 +101,58 @@ fn directory(path: &Path) -> Result<Vec<Migration>> {
     let unreadable = |error: std::io::Error| {
         Error::configuration(format!("{}: the folder of migrations cannot be read: {error}", path.display()))
     };
-    let mut migrations = Vec::new();
+    let (mut migrations, mut loose) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(path).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().extension().is_some_and(|extension| extension == "sql") {
+            loose.push(name.clone());
+        }
         // As Diesel: other files may lie beside.
         if name.starts_with('.') || entry.path().is_file() {
             continue;
         }
-        migrations.push(migration(name, |file| read_file(&entry.path().join(file)))?);
+        let metadata = Script::read(METADATA, &entry.path())?;
+        let metadata = metadata.map(|script| script.text().map(Cow::into_owned)).transpose()?;
+        migrations.push(migration(name, |file| Script::read(file, &entry.path()), metadata)?);
+    }
+    if migrations.is_empty() && !loose.is_empty() {
+        loose.sort();
+        return Err(Error::configuration(format!(
+            "{} has no migration, and .sql files lie in it ({}{}): a migration is a folder <time>_<name> with up.sql and \
+             down.sql in it",
+            path.display(),
+            loose[0],
+            if loose.len() > 1 { format!(" and {} more", loose.len() - 1) } else { String::new() }
+        )));
     }
     Ok(migrations)
 }
 
-fn read_file(path: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::configuration(format!("{} cannot be read: {error}", path.display()))),
-    }
-}
+/// Characters that a version may have, as Diesel's table says.
+const LONGEST_VERSION: usize = 50;
 
-fn migration(name: String, file: impl Fn(&str) -> Result<Option<String>>) -> Result<Migration> {
+fn migration(
+    name: String,
+    file: impl Fn(&'static str) -> Result<Option<Script>>,
+    metadata: Option<String>,
+) -> Result<Migration> {
     let wrong = |what: &str| Error::configuration(format!("{name} is no migration: {what}"));
     let version = name.split('_').next().unwrap_or_default().replace('-', "");
     if version.is_empty() {
         return Err(wrong("its directory's name does not begin with a version, as 2026-01-31-120000_add_phone"));
     }
+    if version.chars().count() > LONGEST_VERSION {
+        let message =
+            format!("its version has {} characters; at most {LONGEST_VERSION} are possible", version.chars().count());
+        return Err(wrong(&message));
+    }
     let up = file("up.sql")?.ok_or_else(|| wrong("it has no up.sql"))?;
-    let metadata = match file("metadata.toml")? {
+    let metadata = match metadata {
         Some(text) => toml::from_str(&text).map_err(|error| wrong(&format!("metadata.toml: {}", error.message())))?,
         None => Metadata { run_in_transaction: true, lint: BTreeMap::new() },
     };
-    Ok(Migration {
-        version,
-        up: Script { file: "up.sql", sql: up },
-        down: file("down.sql")?.map(|sql| Script { file: "down.sql", sql }),
-        metadata,
-        name,
-    })
+    Ok(Migration { version, up, down: file("down.sql")?, metadata, name })
 }
 
 #[cfg(test)]

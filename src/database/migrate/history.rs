@@ -1,8 +1,10 @@
 //! What is applied, and how it came: Diesel's table, which says what is applied, and the engine's own beside it,
 //! which says by whom, when, how long, from which text, and how far.
 //!
-//! Always holds: a migration's rows in both tables are written in the transaction of its last statement.
+//! Always holds: a migration's rows in both tables are written in the transaction of its last statement; both tables are
+//! in one schema, which never changes by itself.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,7 +13,8 @@ use tokio_postgres::error::SqlState;
 
 use super::folder::Migration;
 use super::script::Script;
-use super::session::Session;
+use super::session::{Session, from_postgres};
+use crate::database::url::DatabaseUrl;
 use crate::error::Result;
 use crate::sql::{quote_literal, text_enum};
 
@@ -74,6 +77,12 @@ pub struct Run {
     pub application_version: String,
     /// What went wrong.
     pub error: Option<String>,
+    /// Whether it ran as one transaction; `None` for a run of an older version.
+    pub run_in_transaction: Option<bool>,
+    /// The folder of the migration; `None` for a run of an older version.
+    pub source: Option<String>,
+    /// The statement that may have run without a record of it, from 1: it was sent, and nobody saw its end.
+    pub may_have_run: Option<usize>,
 }
 
 /// What the two tables say.
@@ -88,8 +97,9 @@ pub(super) struct History {
 }
 
 impl History {
-    fn of(applied: impl Iterator<Item = (String, String)>, runs: impl Iterator<Item = Run>, tables: bool) -> Self {
-        let (mut applied, mut runs) = (applied.collect::<Vec<_>>(), runs.collect::<Vec<_>>());
+    fn of(applied: &[SimpleQueryRow], runs: &[SimpleQueryRow], tables: bool) -> Self {
+        let mut applied: Vec<_> = applied.iter().map(version).collect();
+        let mut runs: Vec<_> = runs.iter().map(run).collect();
         applied.sort();
         runs.sort_by_key(|run| run.id);
         Self { applied, runs, tables }
@@ -110,7 +120,21 @@ impl History {
         let runs = self.runs.iter().rev().filter(|run| run.version == version);
         let mut unfinished = runs.take_while(|run| run.outcome != Outcome::Done).peekable();
         let last = *unfinished.peek()?;
-        (last.statements_done > 0 || unfinished.any(|run| run.outcome == Outcome::Running)).then_some(last)
+        let began = last.statements_done > 0 || last.may_have_run.is_some();
+        (began || unfinished.any(|run| run.outcome == Outcome::Running)).then_some(last)
+    }
+
+    /// The migrations that some statements of their `down.sql` took back, and the rest did not.
+    pub(super) fn half_reverted(&self) -> impl Iterator<Item = &Run> {
+        let versions: BTreeSet<_> = self.runs.iter().map(|run| run.version.as_str()).collect();
+        let unfinished = versions.into_iter().filter_map(|version| self.unfinished(version));
+        unfinished.filter(|run| run.direction == Way::Down)
+    }
+
+    /// Whether a migration belongs to another folder than this one: then nothing here touches it unasked.
+    pub(super) fn is_foreign(&self, version: &str, source: &str) -> bool {
+        let of_run = self.last_done(version).and_then(|run| run.source.as_deref());
+        of_run.is_some_and(|of_run| of_run != source)
     }
 }
 
@@ -118,30 +142,52 @@ const COLUMNS: &str = "id, version, name, direction, outcome, checksum, sql_chec
     statements_done, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), took_ms, \
     login || coalesce(' (' || account || '@' || host || ')', ''), application_version, error";
 
-/// Reads both, in one round trip where both are there. Sorts here: a new session has to look the order up in the
-/// catalogue, which takes longer than to read the rows.
+/// Those that an older version's table does not have.
+const NEWER: &str = "run_in_transaction::text, source, sent ->> 'statement'";
+
+fn queries(schema: &str, newer: &str) -> String {
+    format!(
+        "SELECT version, to_char(run_on, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {schema}__diesel_schema_migrations; \
+         SELECT {COLUMNS}, {newer} FROM {schema}__bedplate_migrations"
+    )
+}
+
+/// Connects and reads both tables, in one message where both are where a bare name finds them. Sorts here: a new
+/// session has to look the order up in the catalogue, which takes longer than to read the rows.
+pub(super) async fn open(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<(Session, Result<History>)> {
+    let (session, answers) = Session::open_and_ask(url, lock_timeout, &queries("", NEWER)).await?;
+    let history = match (answers.visible, &answers.error, answers.rows.as_slice()) {
+        (true, None, [applied, runs]) => Ok(History::of(applied, runs, true)),
+        _ => read(&session).await,
+    };
+    Ok((session, history))
+}
+
+/// Reads both tables, wherever they are.
 pub(super) async fn read(session: &Session) -> Result<History> {
-    let schema = &session.schema;
-    let applied = format!(
-        "SELECT version, to_char(run_on, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {schema}.__diesel_schema_migrations"
-    );
-    let runs = format!("SELECT {COLUMNS} FROM {schema}.__bedplate_migrations");
-    match session.try_rows(&format!("{applied}; {runs}")).await {
-        Ok(rows) => {
-            let (applied, runs) = rows.iter().partition::<Vec<_>, _>(|row| row.len() == 2);
-            Ok(History::of(applied.into_iter().map(version), runs.into_iter().map(run), true))
+    let schema = format!("{}.", session.schema);
+    let read = async |newer| {
+        let rows = session.try_rows(&queries(&schema, newer)).await?;
+        let (applied, runs) = rows.into_iter().partition::<Vec<_>, _>(|row| row.len() == 2);
+        Ok::<_, tokio_postgres::Error>((applied, runs))
+    };
+    match read(NEWER).await {
+        Ok((applied, runs)) => Ok(History::of(&applied, &runs, true)),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_COLUMN) => {
+            let (applied, runs) = read("NULL, NULL, NULL").await.map_err(|error| from_postgres(&error))?;
+            Ok(History::of(&applied, &runs, false))
         }
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
-            let known = session
-                .texts(&format!(
-                    "SELECT 1 WHERE to_regclass({}) IS NOT NULL",
-                    quote_literal(&format!("{schema}.__diesel_schema_migrations"))
-                ))
-                .await?;
-            let applied = if known.is_empty() { Vec::new() } else { session.rows(&applied).await? };
-            Ok(History::of(applied.iter().map(version), std::iter::empty(), false))
+            let sql = format!(
+                "SELECT version, to_char(run_on, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {schema}__diesel_schema_migrations"
+            );
+            match session.try_rows(&sql).await {
+                Ok(applied) => Ok(History::of(&applied, &[], false)),
+                Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(History::default()),
+                Err(error) => Err(from_postgres(&error)),
+            }
         }
-        Err(error) => Err(super::session::from_postgres(&error)),
+        Err(error) => Err(from_postgres(&error)),
     }
 }
 
@@ -171,6 +217,10 @@ fn run(row: &SimpleQueryRow) -> Run {
         by: text(row, 12),
         application_version: text(row, 13),
         error: row.get(14).map(str::to_owned),
+        run_in_transaction: row.get(15).map(|transaction| transaction == "true"),
+        source: row.get(16).map(str::to_owned),
+        // Counted from 0 in the table.
+        may_have_run: row.get(17).and_then(|statement| statement.parse::<usize>().ok()).map(|n| n + 1),
     }
 }
 
@@ -193,6 +243,10 @@ pub(super) async fn prepare(session: &Session) -> Result<()> {
                  started_at timestamptz NOT NULL, took_ms bigint NOT NULL, \
                  login text NOT NULL DEFAULT session_user, account text, host text, \
                  application_version text NOT NULL, error text); \
+             ALTER TABLE {schema}.__bedplate_migrations \
+                 ADD COLUMN IF NOT EXISTS run_in_transaction boolean, ADD COLUMN IF NOT EXISTS source text, \
+                 ADD COLUMN IF NOT EXISTS done_checksum text, ADD COLUMN IF NOT EXISTS session jsonb, \
+                 ADD COLUMN IF NOT EXISTS sent jsonb; \
              COMMENT ON TABLE {schema}.__bedplate_migrations IS \
                  'Every run of a migration by bedplate: which text, when, how long, by whom, how far. What is applied is in __diesel_schema_migrations.'; \
              COMMIT"
@@ -206,6 +260,8 @@ pub(super) struct Record<'m> {
     pub(super) migration: &'m Migration,
     pub(super) direction: Way,
     pub(super) statements: usize,
+    /// The folder of the migration.
+    pub(super) source: &'m str,
 }
 
 impl Record<'_> {
@@ -214,37 +270,42 @@ impl Record<'_> {
         &self,
         schema: &str,
         outcome: Outcome,
-        done: usize,
+        progress: &Progress,
         took: Duration,
         error: Option<&str>,
-    ) -> String {
+    ) -> Result<String> {
         let migration = self.migration;
         let down = migration.down.as_ref();
         let optional = |text: Option<&str>| text.map_or_else(|| "NULL".to_owned(), quote_literal);
-        format!(
+        Ok(format!(
             "INSERT INTO {schema}.__bedplate_migrations (version, name, direction, outcome, up_sql, down_sql, checksum, \
                  sql_checksum, down_checksum, statements, statements_done, started_at, took_ms, account, host, \
-                 application_version, error) \
+                 application_version, error, run_in_transaction, source, done_checksum, session) \
              VALUES ({}, {}, '{}', '{outcome}', {}, {}, '{}', '{}', '{}', {}, {done}, \
-                 clock_timestamp() - interval '{took} ms', {took}, {}, {}, {}, {}) RETURNING id::text",
+                 clock_timestamp() - interval '{took} ms', {took}, {}, {}, {}, {}, {}, {}, {}, {}) RETURNING id::text",
             quote_literal(&migration.version),
             quote_literal(&migration.name),
             self.direction,
-            quote_literal(&migration.up.sql),
-            optional(down.map(|down| down.sql.as_str())),
-            migration.up.checksum(),
+            quote_literal(migration.up.kept().unwrap_or_default()),
+            optional(down.and_then(Script::kept)),
+            migration.up.checksum()?,
             migration.up.sql_checksum().unwrap_or_default(),
-            down.map(Script::checksum).unwrap_or_default(),
+            down.map(Script::checksum).transpose()?.unwrap_or_default(),
             self.statements,
             optional(account().as_deref()),
             optional(host().as_deref()),
             quote_literal(env!("CARGO_PKG_VERSION")),
             optional(error),
+            migration.metadata.run_in_transaction,
+            quote_literal(self.source),
+            quote_literal(&progress.checksum),
+            optional(Some(progress.session.as_str()).filter(|session| !session.is_empty())),
+            done = progress.done,
             took = took.as_millis(),
-        )
+        ))
     }
 
-    /// What tells Diesel.
+    /// The statement that tells Diesel.
     pub(super) fn in_diesels_table(&self, schema: &str) -> String {
         let version = quote_literal(&self.migration.version);
         match self.direction {
@@ -258,21 +319,66 @@ impl Record<'_> {
     }
 }
 
-/// What a run of several transactions tells on its way.
-pub(super) fn progress(
-    schema: &str,
-    id: i64,
-    done: usize,
-    outcome: Outcome,
-    took: Duration,
-    error: Option<&str>,
-) -> String {
-    let error = error.map_or_else(|| "NULL".to_owned(), quote_literal);
-    format!(
-        "UPDATE {schema}.__bedplate_migrations SET statements_done = {done}, outcome = '{outcome}', took_ms = {}, \
-         error = {error} WHERE id = {id}",
-        took.as_millis()
-    )
+/// How far a run of several transactions is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    pub(super) done: usize,
+    /// Of the SQL of the statements that are done.
+    pub(super) checksum: String,
+    /// The session's state behind them, as JSON.
+    pub(super) session: String,
+}
+
+impl Progress {
+    /// The UPDATE of the run's row. Nothing is in flight then.
+    pub(super) fn update(
+        &self,
+        schema: &str,
+        id: i64,
+        outcome: Outcome,
+        took: Duration,
+        error: Option<&str>,
+    ) -> String {
+        let error = error.map_or_else(|| "NULL".to_owned(), quote_literal);
+        format!(
+            "UPDATE {schema}.__bedplate_migrations SET statements_done = {}, outcome = '{outcome}', took_ms = {}, \
+             error = {error}, done_checksum = {}, session = {}, sent = NULL WHERE id = {id}",
+            self.done,
+            took.as_millis(),
+            quote_literal(&self.checksum),
+            quote_literal(&self.session),
+        )
+    }
+}
+
+/// The UPDATE behind a statement that failed, and that may have run in part.
+pub(super) fn failed(schema: &str, id: i64, error: &str) -> String {
+    let error = quote_literal(error);
+    format!("UPDATE {schema}.__bedplate_migrations SET outcome = 'failed', error = {error} WHERE id = {id}")
+}
+
+/// The UPDATE before a statement is sent of which nobody may see the end.
+pub(super) fn sent(schema: &str, id: i64, sent: &str) -> String {
+    format!("UPDATE {schema}.__bedplate_migrations SET sent = {} WHERE id = {id}", quote_literal(sent))
+}
+
+/// What a run that stopped half way has left for the one that goes on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Left {
+    /// Of the SQL of the statements that were done; `None` for a run of an older version.
+    pub(super) checksum: Option<String>,
+    /// As JSON.
+    pub(super) session: Option<String>,
+    /// As JSON.
+    pub(super) sent: Option<String>,
+}
+
+pub(super) async fn left(session: &Session, run: i64) -> Result<Left> {
+    let sql =
+        format!("SELECT done_checksum, session, sent FROM {}.__bedplate_migrations WHERE id = {run}", session.schema);
+    let rows = session.rows(&sql).await?;
+    let value = |column| rows.first().and_then(|row| row.get(column)).map(str::to_owned);
+    Ok(Left { checksum: value(0), session: value(1), sent: value(2) })
 }
 
 /// The texts that a run was made from: `up.sql`, and `down.sql` where there was one.

@@ -11,7 +11,17 @@ use super::{Event, Options, Watcher};
 use crate::error::{Error, Result};
 
 /// The key of the advisory lock: `bedplate` in ASCII. An advisory lock is one database's.
-const KEY: i64 = i64::from_be_bytes(*b"bedplate");
+pub(super) const KEY: i64 = i64::from_be_bytes(*b"bedplate");
+
+/// The statement that lets the lock go.
+pub(super) fn release() -> String {
+    format!("SELECT pg_advisory_unlock({KEY})")
+}
+
+/// The statement that takes the lock again, where a migration's statement let every lock of the session go.
+pub(super) fn again() -> String {
+    format!("SELECT pg_try_advisory_lock({KEY})::text")
+}
 
 const PAUSE: Duration = Duration::from_millis(100);
 

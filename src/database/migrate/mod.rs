@@ -14,8 +14,10 @@
 //! | the runner is killed | its session ends, and with it its lock and its transaction |
 //! | the files are not what was applied | [`Error::Drift`](crate::Error::Drift), nothing runs |
 
+mod alone;
 mod baseline;
 mod batch;
+mod check;
 mod create;
 mod drift;
 mod folder;
@@ -24,6 +26,8 @@ pub mod lint;
 mod lock;
 mod observe;
 mod plan;
+mod reader;
+mod resume;
 mod rows;
 mod run;
 mod schema_rs;
@@ -32,9 +36,11 @@ mod script;
 mod send;
 mod session;
 mod snapshot;
+mod state;
 mod statement;
 mod status;
 mod steps;
+mod unit;
 mod verify;
 mod work;
 
@@ -60,15 +66,17 @@ pub enum Direction {
     Up,
     /// Apply what is pending up to this version or name, it included.
     UpTo(String),
-    /// Revert the last applied ones, newest first.
+    /// Revert the last applied ones of the folder, newest first.
     Down {
-        /// So many.
+        /// The number of migrations.
         count: usize,
     },
     /// Revert what is later than this version or name; it stays.
     DownTo(String),
-    /// Revert everything, newest first.
+    /// Revert everything of the folder, newest first.
     DownAll,
+    /// Revert these, by version or name, newest first; also those of another folder.
+    DownThese(Vec<String>),
     /// Revert the last one and apply it again.
     Redo,
 }
@@ -78,9 +86,10 @@ pub enum Direction {
 pub struct Options {
     /// How long to wait while another runner is at work.
     pub wait_for_runner: Duration,
-    /// How long a statement waits for a lock, and so how long others may have to wait behind it.
-    pub lock_timeout: Duration,
-    /// For how long a migration that got no lock is tried again.
+    /// The time that a statement waits for a lock, and others behind it. By default the `lock_timeout` of the URL or the
+    /// login; where they set none, 100 ms, and up to 2 s after several tries.
+    pub lock_timeout: Option<Duration>,
+    /// The time for which a migration that got no lock is tried again.
     pub retry_for: Duration,
     /// The pending migrations, by version or name, that may be applied although a later one is.
     pub allow_out_of_order: Vec<String>,
@@ -90,7 +99,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             wait_for_runner: Duration::from_mins(10),
-            lock_timeout: Duration::from_secs(2),
+            lock_timeout: None,
             retry_for: Duration::from_mins(10),
             allow_out_of_order: Vec::new(),
         }
@@ -136,12 +145,15 @@ pub enum Event {
         /// For example `building index: scanning table, 40 %`.
         how: String,
     },
-    /// A lock was not to be had in time; the migration is rolled back and tried again.
+    /// A lock was not to be had in time; what waited is rolled back, and tried again when the lock was let go.
     Blocked {
-        /// Which statement waited, and who held the lock.
+        /// The statement that waited, and the session that held the lock.
         by: String,
-        /// When it is tried again.
-        again_in: Duration,
+    },
+    /// Something that stops nothing, and that should be known.
+    Note {
+        /// In words.
+        text: String,
     },
     /// It is done.
     Finished {

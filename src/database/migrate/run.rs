@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use super::folder::Source;
-use super::history::{self, History};
+use super::check::{self, check};
+use super::folder::{Migration, Source};
+use super::history::{self, History, Way};
 use super::observe::Observer;
 use super::session::{Session, read_only};
-use super::steps::{check, steps};
+use super::steps::{check as check_history, steps};
 use super::work::{LONGEST_PAUSE, Work, pauses};
 use super::{Difference, Direction, Event, Options, Problem, Watcher, lock};
 use crate::database::url::DatabaseUrl;
@@ -30,9 +31,9 @@ pub async fn run(
 ///
 /// # Errors
 /// [`Error::Migration`] for the first that fails: those before it stay, and it leaves nothing behind, or the history
-/// knows what. [`Error::Drift`] where the files are not what was applied; [`Error::Timeout`] when another runner, or
-/// whoever holds the history's table, does not end; [`Error::Configuration`] for a folder that cannot be read, a
-/// read-only server, a pooler in between.
+/// knows what. [`Error::Drift`] where the files are not what was applied, where a migration is half reverted, or where a
+/// statement may have run; [`Error::Timeout`] when another runner, or whoever holds the history's table, does not end;
+/// [`Error::Configuration`] for a folder that cannot be read, a read-only server, a pooler in between.
 pub async fn run_with(
     url: &DatabaseUrl,
     source: &Source,
@@ -43,14 +44,18 @@ pub async fn run_with(
     let on_event: Watcher<'_> = &mut on_event;
     let reading = {
         let source = source.clone();
-        tokio::task::spawn_blocking(move || source.read())
+        tokio::task::spawn_blocking(move || Ok::<_, Error>((source.id(), source.read()?)))
     };
-    let session = Session::open(url, options.lock_timeout).await?;
-    let history = read_history(&session, false, options, on_event).await?;
-    let files =
-        reading.await.map_err(|error| Error::Io { doing: "reading migrations".into(), source: error.into() })??;
-    let problems = check(&session, &files, &history, &direction, options).await?;
-    if steps(&session, &files, &history, &direction).await?.is_empty() {
+    let (session, history) = history::open(url, options.lock_timeout).await?;
+    let history = match history {
+        Err(error) => read_again(&session, error, options, on_event).await?,
+        Ok(history) => history,
+    };
+    let read = reading.await.map_err(|error| Error::Io { doing: "reading migrations".into(), source: error.into() })?;
+    let (id, files) = read?;
+    let folder = Folder { id, files };
+    let problems = check_history(&session, &folder, &history, &direction, options).await?;
+    if steps(&session, &folder, &history, &direction).await?.is_empty() {
         notice(problems, on_event);
         return Ok(Vec::new());
     }
@@ -59,23 +64,85 @@ pub async fn run_with(
     }
     lock::take(&session, options, on_event).await?;
     // Whoever had the lock before may have done it all.
-    let history = read_history(&session, !history.tables, options, on_event).await?;
-    let problems = check(&session, &files, &history, &direction, options).await?;
+    let history = prepared(&session, history.tables, options, on_event).await?;
+    let problems = check_history(&session, &folder, &history, &direction, options).await?;
     notice(problems, on_event);
-    let steps = steps(&session, &files, &history, &direction).await?;
+    let steps = steps(&session, &folder, &history, &direction).await?;
 
-    let mut observer = Observer::new(url, session.pid);
+    let mut runner =
+        Runner { url, folder: &folder, options, observer: Observer::new(url, session.pid), session, history };
     let mut done: Vec<String> = Vec::with_capacity(steps.len());
     for (index, (migration, way)) in steps.iter().enumerate() {
         on_event(Event::Started { name: migration.name.clone(), number: index + 1, of: steps.len() });
         let started = Instant::now();
-        let mut work = Work::new(&session, &mut observer, migration, *way, options)?;
-        work.run(history.unfinished(&migration.version).filter(|run| run.direction == *way), on_event).await?;
-        on_event(Event::Finished { name: migration.name.clone(), took: started.elapsed() });
-        done.push(migration.name.clone());
+        let last = index + 1 == steps.len();
+        let did;
+        (runner, did) = runner.step(migration, *way, last, on_event).await?;
+        if did {
+            on_event(Event::Finished { name: migration.name.clone(), took: started.elapsed() });
+            done.push(migration.name.clone());
+        }
     }
+    runner.session.close().await;
     done.dedup();
     Ok(done)
+}
+
+/// The migrations of a source, and the name by which the history knows it.
+pub(super) struct Folder {
+    pub(super) id: String,
+    pub(super) files: Vec<Migration>,
+}
+
+/// A runner that has the lock.
+struct Runner<'r> {
+    url: &'r DatabaseUrl,
+    folder: &'r Folder,
+    options: &'r Options,
+    observer: Observer,
+    session: Session,
+    history: History,
+}
+
+impl Runner<'_> {
+    /// One migration. Nothing that it sets for its session reaches the next one: that has a session of its own, unless
+    /// this one has only such statements as change nothing of a session. Returns whether it was this runner that did it.
+    async fn step(
+        mut self,
+        migration: &Migration,
+        way: Way,
+        last: bool,
+        on_event: Watcher<'_>,
+    ) -> Result<(Self, bool)> {
+        let script = check::script(migration, way)?;
+        let checked = check(migration, script, self.session.escapes)?;
+        let unfinished = self.history.unfinished(&migration.version).filter(|run| run.direction == way);
+        // Another runner was at work between two sessions of this one.
+        let is_done = self.history.is_applied(&migration.version) != (way == Way::Down);
+        if is_done && unfinished.is_none() {
+            return Ok((self, false));
+        }
+        let about = (migration, way, self.folder.id.as_str());
+        let mut work = Work::new(&self.session, &mut self.observer, about, &checked, self.options)?;
+        work.run(unfinished, on_event).await?;
+        if checked.changes_session && !last {
+            return Ok((self.with_another_session(on_event).await?, true));
+        }
+        Ok((self, true))
+    }
+
+    async fn with_another_session(mut self, on_event: Watcher<'_>) -> Result<Self> {
+        self.session.close().await;
+        let (session, history) = history::open(self.url, self.options.lock_timeout).await?;
+        lock::take(&session, self.options, on_event).await?;
+        self.history = match history {
+            Err(error) => read_again(&session, error, self.options, on_event).await?,
+            Ok(_) => history::read(&session).await?,
+        };
+        self.observer.turn_to(session.pid);
+        self.session = session;
+        Ok(self)
+    }
 }
 
 /// Those that another tool applied are told in one, for there may be hundreds.
@@ -94,23 +161,37 @@ fn notice(problems: Vec<Problem>, on_event: Watcher<'_>) {
     }
 }
 
-/// Again and again, while somebody holds the history's tables. Makes them where `making` and they are missing.
-async fn read_history(session: &Session, making: bool, options: &Options, on_event: Watcher<'_>) -> Result<History> {
-    let started = Instant::now();
-    let mut pauses = pauses();
-    loop {
-        let made = if making { history::prepare(session).await } else { Ok(()) };
-        let read = match made {
-            Ok(()) => history::read(session).await,
-            Err(error) => Err(error),
-        };
-        match read {
-            Err(Error::Timeout { waited_for: WaitedFor::Lock }) if started.elapsed() < options.retry_for => {
-                let again_in = pauses.next().unwrap_or(LONGEST_PAUSE);
-                on_event(Event::Blocked { by: "somebody holds the table of the history".into(), again_in });
-                tokio::time::sleep(again_in).await;
-            }
-            other => return other,
+/// The history, whose tables are made where they are missing.
+async fn prepared(session: &Session, made: bool, options: &Options, on_event: Watcher<'_>) -> Result<History> {
+    let prepared = async {
+        if !made {
+            history::prepare(session).await?;
         }
+        history::read(session).await
+    };
+    match prepared.await {
+        Err(error) => read_again(session, error, options, on_event).await,
+        done => done,
+    }
+}
+
+/// Again and again, while somebody holds the history's tables.
+async fn read_again(session: &Session, first: Error, options: &Options, on_event: Watcher<'_>) -> Result<History> {
+    let started = Instant::now();
+    let (mut pauses, mut error) = (pauses(), first);
+    loop {
+        if !matches!(error, Error::Timeout { waited_for: WaitedFor::Lock }) || started.elapsed() >= options.retry_for {
+            return Err(error);
+        }
+        on_event(Event::Blocked { by: "the history waited for whoever holds its table".into() });
+        tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+        error = match history::read(session).await {
+            Ok(history) if history.tables => return Ok(history),
+            Ok(history) => match (session.read_only, history::prepare(session).await) {
+                (true, _) | (_, Ok(())) => return Ok(history),
+                (_, Err(error)) => error,
+            },
+            Err(error) => error,
+        };
     }
 }

@@ -1,155 +1,174 @@
-//! An SQL file as statements, each with its line, and its two checksums: of the bytes, and of the SQL without
-//! comments and white space.
+//! An SQL file of a migration: its text, its statements, its checksums.
 //!
-//! Always holds: a `;` in a string, a comment, a quoted name, a dollar-quoted body, parentheses or a
-//! `BEGIN ATOMIC` body ends no statement
-//! (<https://www.postgresql.org/docs/current/sql-syntax-lexical.html>).
+//! There are two checksums: of the bytes, and of the SQL without comments and white space.
+//!
+//! Always holds: a file that is larger than [`KEPT`] is never in memory as a whole. It is read from the disk each time,
+//! statement by statement, and the history keeps its checksums, not its text.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use squawk_lexer::{LiteralKind, TokenKind, tokenize};
+use squawk_lexer::{LiteralKind, TokenKind};
 
+use super::reader::{Reader, hexadecimal};
 use super::statement::Statement;
 use crate::error::{Error, Result};
 
-/// The text of one SQL file.
+/// Bytes of a file up to which its text is held in memory and kept in the history: 1 MB.
+pub(super) const KEPT: u64 = 1 << 20;
+
+/// One SQL file of a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
     /// `up.sql` or `down.sql`.
     pub file: &'static str,
-    /// What it says.
-    pub sql: String,
+    text: Text,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Text {
+    Held(String),
+    OnDisk(PathBuf),
 }
 
 impl Script {
-    /// Of the bytes, in hexadecimal (SHA-256).
+    /// A script with this text.
     #[must_use]
-    pub fn checksum(&self) -> String {
-        hexadecimal(&Sha256::digest(self.sql.as_bytes()))
+    pub fn new(file: &'static str, sql: impl Into<String>) -> Self {
+        Self { file, text: Text::Held(sql.into()) }
     }
 
-    /// Of the SQL without comments, white space, and the case of names that no quotes hold.
+    /// The file of this name in a folder; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a file that cannot be read, or that is not UTF-8.
+    pub(super) fn read(file: &'static str, folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(file);
+        let unreadable = |error: &std::io::Error| unreadable(&path, error);
+        let size = match path.metadata() {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(&error)),
+        };
+        if size > KEPT {
+            return Ok(Some(Self { file, text: Text::OnDisk(path) }));
+        }
+        let bytes = std::fs::read(&path).map_err(|error| unreadable(&error))?;
+        if bytes.contains(&0) {
+            return Err(not_utf8(&path.display().to_string(), &bytes));
+        }
+        let sql = String::from_utf8(bytes).map_err(|error| not_utf8(&path.display().to_string(), error.as_bytes()))?;
+        Ok(Some(Self::new(file, sql)))
+    }
+
+    /// The whole text. Reads a large file into memory.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a file that cannot be read.
+    pub fn text(&self) -> Result<Cow<'_, str>> {
+        match &self.text {
+            Text::Held(sql) => Ok(Cow::Borrowed(sql)),
+            Text::OnDisk(path) => {
+                let read = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+                Ok(Cow::Owned(read))
+            }
+        }
+    }
+
+    /// The text that the history keeps; `None` for a large file.
+    pub(super) fn kept(&self) -> Option<&str> {
+        match &self.text {
+            Text::Held(sql) => Some(sql),
+            Text::OnDisk(_) => None,
+        }
+    }
+
+    /// The SHA-256 of the bytes, in hexadecimal.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a file that cannot be read.
+    pub fn checksum(&self) -> Result<String> {
+        let path = match &self.text {
+            Text::Held(sql) => return Ok(hexadecimal(&Sha256::digest(sql.as_bytes()))),
+            Text::OnDisk(path) => path,
+        };
+        let mut file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        let (mut digest, mut chunk) = (Sha256::new(), vec![0; 64 << 10]);
+        loop {
+            match file.read(&mut chunk).map_err(|error| unreadable(path, &error))? {
+                0 => return Ok(hexadecimal(&digest.finalize())),
+                read => digest.update(&chunk[..read]),
+            }
+        }
+    }
+
+    /// The SHA-256 of the SQL: without comments, white space, and the case of names that no quotes hold. A line ends
+    /// the same way whether it ends with LF or CRLF, also inside of a string or a function's body.
     ///
     /// # Errors
     /// As [`Script::statements`].
     pub fn sql_checksum(&self) -> Result<String> {
-        let mut digest = Sha256::new();
-        let mut separator = "";
-        self.each(|statement| {
-            digest.update(separator);
-            digest.update(statement.normalised);
-            separator = ";";
-        })?;
-        Ok(hexadecimal(&digest.finalize()))
+        let mut reader = self.reader(false)?;
+        while reader.next()?.is_some() {}
+        Ok(reader.checksum())
     }
 
     /// Its statements, in order.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a quote or comment that does not end, with its line.
+    /// [`Error::Invalid`] for a quote or comment that does not end, a command of psql, and COPY from or to the client,
+    /// with its line; [`Error::Configuration`] for a file that cannot be read.
     pub fn statements(&self) -> Result<Vec<Statement>> {
+        let mut reader = self.reader(false)?;
         let mut statements = Vec::new();
-        self.each(|statement| statements.push(statement))?;
+        while let Some(statement) = reader.next()? {
+            statements.push(statement);
+        }
         Ok(statements)
     }
 
-    fn each(&self, mut found: impl FnMut(Statement)) -> Result<()> {
-        let mut current = Part::default();
-        let (mut at, mut line) = (0, 1);
-        for token in tokenize(&self.sql) {
-            let start = at;
-            at += token.len as usize;
-            let text = &self.sql[start..at];
-            let started_in = line;
-            line += text.matches('\n').count();
-            if unterminated(token.kind) {
-                return Err(Error::invalid(
-                    format!("{} line {}", self.file, line_of(&self.sql, start)),
-                    "opens a quote or a comment that does not end",
-                ));
-            }
-            match token.kind {
-                TokenKind::Eof => break,
-                TokenKind::BlockComment { .. } if is_batch_mark(text) && current.start.is_some() => {
-                    current.end = at;
-                    current.batch = true;
-                }
-                TokenKind::Whitespace | TokenKind::LineComment | TokenKind::BlockComment { .. } => {}
-                TokenKind::Semi if current.may_end() => {
-                    std::mem::take(&mut current).end(&self.sql).into_iter().for_each(&mut found);
-                }
-                kind => {
-                    current.start.get_or_insert((start, started_in));
-                    current.end = at;
-                    current.push(kind, text);
-                }
+    /// Reads the statements one by one. `escapes`: whether a backslash escapes in an ordinary string at the file's
+    /// start, because the server's `standard_conforming_strings` is off.
+    pub(super) fn reader(&self, escapes: bool) -> Result<Reader<'_>> {
+        match &self.text {
+            Text::Held(sql) => Ok(Reader::of_text(self.file, sql, escapes)),
+            Text::OnDisk(path) => {
+                let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+                Ok(Reader::of_file(self.file, path, file, escapes))
             }
         }
-        current.end(&self.sql).into_iter().for_each(found);
-        Ok(())
     }
 }
 
-/// A statement that is being read.
-#[derive(Default)]
-struct Part {
-    /// Its first byte, and the line of that.
-    start: Option<(usize, usize)>,
-    end: usize,
-    batch: bool,
-    words: Vec<String>,
-    normalised: String,
-    parentheses: usize,
-    /// `BEGIN ATOMIC` and the CASEs inside of it that wait for their END.
-    atomic: usize,
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::configuration(format!("{} cannot be read: {error}", path.display()))
 }
 
-impl Part {
-    fn may_end(&self) -> bool {
-        self.parentheses == 0 && self.atomic == 0
-    }
-
-    fn push(&mut self, kind: TokenKind, text: &str) {
-        match kind {
-            TokenKind::OpenParen => self.parentheses += 1,
-            TokenKind::CloseParen => self.parentheses = self.parentheses.saturating_sub(1),
-            TokenKind::Ident => self.word(&text.to_uppercase()),
-            _ => {}
-        }
-        let plain = if kind == TokenKind::Ident { text.to_lowercase() } else { text.to_owned() };
-        // Writing to a String cannot fail.
-        let _ = write!(self.normalised, "{plain} ");
-        if kind != TokenKind::Ident {
-            self.words.push(text.to_owned());
-        }
-    }
-
-    fn word(&mut self, word: &str) {
-        match word {
-            "ATOMIC" if self.words.last().is_some_and(|last| last == "BEGIN") => self.atomic = 1,
-            "CASE" if self.atomic > 0 => self.atomic += 1,
-            "END" if self.atomic > 0 => self.atomic -= 1,
-            _ => {}
-        }
-        self.words.push(word.to_owned());
-    }
-
-    fn end(self, file: &str) -> Option<Statement> {
-        let (start, line) = self.start?;
-        Some(Statement {
-            sql: file[start..self.end].to_owned(),
-            line,
-            batch: self.batch,
-            words: self.words,
-            normalised: self.normalised,
-        })
-    }
+/// What a file is that is not UTF-8.
+pub(super) fn not_utf8(path: &str, bytes: &[u8]) -> Error {
+    let what = match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "is UTF-16",
+        [_, 0, ..] | [0, ..] => "looks like UTF-16",
+        _ => "is not UTF-8 (it may be LATIN1)",
+    };
+    Error::configuration(format!("{path} {what}: save it as UTF-8, for example with `iconv -t UTF-8`"))
 }
 
 /// `/* batch */`: see `batch.rs`.
 pub(super) fn is_batch_mark(comment: &str) -> bool {
-    comment.trim_start_matches("/*").trim_end_matches("*/").trim() == "batch"
+    mark(comment) == "batch"
+}
+
+/// `/* alone */`: the statement is sent outside of any transaction.
+pub(super) fn is_alone_mark(comment: &str) -> bool {
+    mark(comment) == "alone"
+}
+
+fn mark(comment: &str) -> &str {
+    comment.trim_start_matches("/*").trim_end_matches("*/").trim()
 }
 
 pub(super) fn unterminated(kind: TokenKind) -> bool {
@@ -174,13 +193,6 @@ pub(super) fn line_of(text: &str, byte: usize) -> usize {
     text[..byte].matches('\n').count() + 1
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -188,7 +200,7 @@ mod tests {
     use super::*;
 
     fn script(sql: &str) -> Script {
-        Script { file: "up.sql", sql: sql.to_owned() }
+        Script::new("up.sql", sql)
     }
 
     fn split(sql: &str) -> Vec<String> {
@@ -237,7 +249,7 @@ mod tests {
     #[case("SELECT $$ -- x\n$$", "SELECT $$ $$", false)]
     fn the_second_checksum_sees_what_the_server_sees(#[case] a: &str, #[case] b: &str, #[case] same: bool) {
         let (a, b) = (script(a), script(b));
-        assert_ne!(a.checksum(), b.checksum());
+        assert_ne!(a.checksum().unwrap(), b.checksum().unwrap());
         assert_eq!(a.sql_checksum().unwrap() == b.sql_checksum().unwrap(), same);
     }
 }

@@ -1,64 +1,167 @@
-//! Sending one statement of a migration, and what is said when it fails.
+//! Sending statements of a migration, and what is said when one fails.
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{ErrorPosition, SqlState};
 
 use super::observe::Observer;
-use super::script::Script;
 use super::session::Session;
 use super::statement::Statement;
 use super::{Event, Watcher};
 use crate::database::connect::words;
+use crate::error::Error;
+
+/// Bytes of a statement that is held until its end, to show the line of a mistake.
+const HELD: usize = 1 << 20;
 
 /// Why a statement, or what surrounds it, failed.
 pub(super) struct Failure {
-    pub(super) error: tokio_postgres::Error,
-    /// Counted from 0; `None` where it was BEGIN, COMMIT or the history.
-    pub(super) statement: Option<usize>,
+    pub(super) cause: Cause,
+    /// `None` where it was BEGIN, COMMIT or the history.
+    pub(super) at: Option<Place>,
+    /// Whether the history goes on saying that the statement may have run: a part of it may have, or it could not be
+    /// recorded.
+    pub(super) keeps_sent: bool,
+}
+
+pub(super) enum Cause {
+    Server(tokio_postgres::Error),
+    /// The files, or what is found before a statement is sent.
+    Other(Error),
+    /// In words.
+    Told(String),
+}
+
+/// Where a statement stands.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// From 0.
+    pub(super) number: usize,
+    line: usize,
+    excerpt: String,
+    /// Whether it stands outside of any transaction.
+    alone: bool,
+}
+
+impl Place {
+    pub(super) fn of(statement: &Statement, number: usize) -> Self {
+        Self { number, line: statement.line, excerpt: statement.excerpt(), alone: false }
+    }
+
+    pub(super) fn excerpt(&self) -> &str {
+        &self.excerpt
+    }
+
+    /// The statement in words, with its line.
+    pub(super) fn words(&self, file: &str, of: usize) -> String {
+        format!("{file} line {}, statement {} of {of} ({})", self.line, self.number + 1, self.excerpt)
+    }
+
+    fn is_at(mut self, statement: &Statement, error: &tokio_postgres::Error, before: usize) -> Self {
+        if let Some(ErrorPosition::Original(character)) = error.as_db_error().and_then(|said| said.position()) {
+            self.line = statement.line_at(character.saturating_sub(u32::try_from(before).unwrap_or(u32::MAX)));
+        }
+        self
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { cause: Cause::Other(error), at: None, keeps_sent: false }
+    }
+}
+
+/// A failure of what surrounds statements.
+pub(super) fn around(error: tokio_postgres::Error) -> Failure {
+    Failure { cause: Cause::Server(error), at: None, keeps_sent: false }
 }
 
 impl Failure {
+    pub(super) fn of(error: tokio_postgres::Error, at: Place) -> Self {
+        Self { cause: Cause::Server(error), at: Some(at), keeps_sent: false }
+    }
+
+    pub(super) fn told(message: String, at: Place) -> Self {
+        Self { cause: Cause::Told(message), at: Some(at), keeps_sent: false }
+    }
+
+    fn code(&self) -> Option<&SqlState> {
+        match &self.cause {
+            Cause::Server(error) => error.code(),
+            Cause::Other(_) | Cause::Told(_) => None,
+        }
+    }
+
     /// Whether the same may work a moment later: a lock was not to be had, or two transactions got in each
     /// other's way.
     pub(super) fn is_about_locks(&self) -> bool {
         const PASSING: [SqlState; 3] =
             [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE];
-        self.error.code().is_some_and(|code| PASSING.contains(code))
+        self.code().is_some_and(|code| PASSING.contains(code))
+    }
+
+    /// Whether PostgreSQL refuses the statement because it stands in a transaction, before it has done anything that
+    /// stays.
+    pub(super) fn wants_no_transaction(&self) -> bool {
+        const REFUSED: [SqlState; 2] = [SqlState::ACTIVE_SQL_TRANSACTION, SqlState::INVALID_TRANSACTION_TERMINATION];
+        self.at.is_some() && self.code().is_some_and(|code| REFUSED.contains(code))
+    }
+
+    /// Whether the connection is gone, so that nobody knows what became of the statement.
+    pub(super) fn is_lost(&self) -> bool {
+        match &self.cause {
+            Cause::Server(error) => error.code().is_none_or(|code| {
+                [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT]
+                    .contains(code)
+            }),
+            Cause::Other(_) | Cause::Told(_) => false,
+        }
+    }
+
+    pub(super) fn alone(mut self) -> Self {
+        self.at.iter_mut().for_each(|place| place.alone = true);
+        self
     }
 
     /// File, line, statement, what the server said, what to do.
-    pub(super) fn explain(&self, script: &Script, statements: &[Statement]) -> String {
-        let said = self.said();
-        let Some((n, statement)) = self.statement.and_then(|n| Some((n, statements.get(n)?))) else {
-            return format!("{}: recording it: {said}", script.file);
+    pub(super) fn explain(&self, file: &str, of: usize, transaction: bool) -> String {
+        let said = match &self.cause {
+            Cause::Server(error) => self.said(error, transaction),
+            Cause::Other(error) => return error.to_string(),
+            Cause::Told(message) => message.clone(),
         };
-        let line = match self.error.as_db_error().and_then(|said| said.position()) {
-            Some(tokio_postgres::error::ErrorPosition::Original(character)) => statement.line_at(*character),
-            _ => statement.line,
-        };
-        let of = statements.len();
-        format!("{} line {line}, statement {} of {of} ({}): {said}", script.file, n + 1, statement.excerpt())
+        match &self.at {
+            None => format!("{file}: recording it: {said}"),
+            Some(place) => format!("{}: {said}", place.words(file, of)),
+        }
     }
 
-    fn said(&self) -> String {
-        let mut said = words(&self.error);
-        if let Some(error) = self.error.as_db_error() {
+    fn said(&self, error: &tokio_postgres::Error, transaction: bool) -> String {
+        let mut said = words(error);
+        if let Some(error) = error.as_db_error() {
             for (what, text) in [("", error.detail()), ("hint: ", error.hint())] {
                 if let Some(text) = text {
                     said = format!("{said}; {what}{text}");
                 }
             }
         }
-        match self.error.code().and_then(advice) {
+        let alone = self.at.as_ref().is_some_and(|place| place.alone);
+        match error.code().and_then(|code| advice(code, transaction, alone)) {
             Some(advice) => format!("{said}; {advice}"),
             None => said,
         }
     }
 }
 
-fn advice(code: &SqlState) -> Option<&'static str> {
+fn advice(code: &SqlState, transaction: bool, alone: bool) -> Option<&'static str> {
     const CONTRADICTS: &str = "rows that are there contradict it: mend them in a migration before";
     Some(match *code {
-        SqlState::ACTIVE_SQL_TRANSACTION => "put `run_in_transaction = false` into its metadata.toml",
+        SqlState::ACTIVE_SQL_TRANSACTION if transaction => "put `run_in_transaction = false` into its metadata.toml",
+        SqlState::INVALID_TRANSACTION_TERMINATION if transaction => {
+            "it ends transactions itself (COMMIT or ROLLBACK in a procedure or a DO): put `run_in_transaction = false` into \
+             its metadata.toml"
+        }
+        SqlState::ACTIVE_SQL_TRANSACTION | SqlState::INVALID_TRANSACTION_TERMINATION if !alone => {
+            "take it out of the file's own BEGIN … COMMIT"
+        }
         SqlState::INSUFFICIENT_PRIVILEGE => "the login of the URL must own what it changes",
         SqlState::DUPLICATE_TABLE | SqlState::DUPLICATE_OBJECT | SqlState::DUPLICATE_COLUMN => {
             "something else made it: drop it, or declare the migration applied with `bedplate migrate baseline`"
@@ -67,79 +170,57 @@ fn advice(code: &SqlState) -> Option<&'static str> {
         | SqlState::FOREIGN_KEY_VIOLATION
         | SqlState::CHECK_VIOLATION
         | SqlState::NOT_NULL_VIOLATION => CONTRADICTS,
+        SqlState::UNTRANSLATABLE_CHARACTER => {
+            "the database's encoding cannot hold this character: leave it out, also in comments, or make the database with \
+             ENCODING 'UTF8'"
+        }
         SqlState::DISK_FULL => "the server's disk is full",
         _ => return None,
     })
 }
 
-/// Sends the nth statement and watches it.
+/// Sends one statement and watches it. `of`: the number of statements of the script.
 pub(super) async fn send(
     session: &Session,
     observer: &mut Observer,
-    statements: &[Statement],
-    n: usize,
+    mut statement: Statement,
+    (number, of): (usize, usize),
     on_event: Watcher<'_>,
 ) -> Result<(), Failure> {
-    let statement = &statements[n];
-    on_event(Event::Statement { number: n + 1, of: statements.len(), text: statement.excerpt() });
-    observer.watch(session.send(&statement.sql), on_event).await.map_err(|error| Failure { error, statement: Some(n) })
+    let place = Place::of(&statement, number);
+    on_event(Event::Statement { number: number + 1, of, text: place.excerpt.clone() });
+    let failed = |error: tokio_postgres::Error, place: Place| Failure::of(error, place);
+    if statement.sql.len() > HELD {
+        let sql = std::mem::take(&mut statement.sql);
+        return observer.watch(session.send_and_forget(sql), on_event).await.map_err(|error| failed(error, place));
+    }
+    let sent = observer.watch(session.send(&statement.sql), on_event).await;
+    sent.map_err(|error| {
+        let place = place.is_at(&statement, &error, 0);
+        failed(error, place)
+    })
 }
 
-/// Sends a statement that stands outside of any transaction. Where it builds an index, none is left INVALID: what an
-/// interrupted build left is dropped before, what this one leaves is dropped after.
-///
-/// `repeated`: the runner before may have sent it, and been killed before it could record that.
-pub(super) async fn send_alone(
+/// Sends INSERTs in one message, inside of a transaction.
+pub(super) async fn send_rows(
     session: &Session,
     observer: &mut Observer,
     statements: &[Statement],
-    n: usize,
-    repeated: bool,
+    (first, of): (usize, usize),
     on_event: Watcher<'_>,
 ) -> Result<(), Failure> {
-    let statement = &statements[n];
-    let failed = |error| Failure { error, statement: Some(n) };
-    let index = statement.concurrent_index();
-    if let Some(index) = &index {
-        let valid = names(session, &index.query(true)).await.map_err(failed)?;
-        if repeated && index.name.is_some() && !valid.is_empty() {
-            return Ok(());
-        }
-        for invalid in names(session, &index.query(false)).await.map_err(failed)? {
-            drop_index(session, observer, &invalid, on_event).await.map_err(failed)?;
-        }
+    let text = statements[0].excerpt();
+    on_event(Event::Statement { number: first + 1, of, text });
+    let mut message = String::with_capacity(statements.iter().map(|statement| statement.sql.len() + 2).sum());
+    for statement in statements {
+        message.push_str(&statement.sql);
+        message.push_str(";\n");
     }
-    // It blocks nobody while it waits for older transactions, and a timeout would leave an INVALID index.
-    let patience = if statement.is_concurrent() { "SET lock_timeout = 0" } else { "RESET lock_timeout" };
-    session.send(patience).await.map_err(failed)?;
-    let sent = send(session, observer, statements, n, on_event).await;
-    if let (Err(_), Some(index)) = (&sent, &index) {
-        for invalid in names(session, &index.query(false)).await.unwrap_or_default() {
-            // Its own error says less than the statement's. The next run tries it again.
-            let _ = drop_index(session, observer, &invalid, on_event).await;
-        }
-    }
-    if let Err(Failure { error, .. }) = &sent
-        && repeated
-        && statement.words.first().is_some_and(|word| word == "DROP")
-        && error.code() == Some(&SqlState::UNDEFINED_OBJECT)
-    {
-        return Ok(());
-    }
-    sent
-}
-
-async fn names(session: &Session, query: &str) -> Result<Vec<String>, tokio_postgres::Error> {
-    Ok(session.try_rows(query).await?.iter().filter_map(|row| row.get(0)).map(str::to_owned).collect())
-}
-
-async fn drop_index(
-    session: &Session,
-    observer: &mut Observer,
-    index: &str,
-    on_event: Watcher<'_>,
-) -> Result<(), tokio_postgres::Error> {
-    on_event(Event::Working { how: format!("dropping the INVALID index {index} of an interrupted build") });
-    session.send("SET lock_timeout = 0").await?;
-    observer.watch(session.send(&format!("DROP INDEX CONCURRENTLY {index}")), on_event).await
+    let sent = observer.watch(session.send_several(&message), on_event).await;
+    sent.map_err(|(done, error)| {
+        let statement = &statements[done.min(statements.len() - 1)];
+        let before: usize = statements.iter().take(done).map(|before| before.sql.chars().count() + 2).sum();
+        let place = Place::of(statement, first + done).is_at(statement, &error, before);
+        Failure::of(error, place)
+    })
 }

@@ -3,62 +3,207 @@
 //! Statements are sent as they are, one by one (the simple protocol), on tokio-postgres itself: its errors have
 //! the SQLSTATE, the position and the hint, which diesel-async does not hand on.
 //!
-//! Always holds: what a migration sets for its session is gone before the next one; the server ends a statement
-//! whose runner is gone within a second.
+//! Always holds: the server ends a statement whose runner is gone within a second.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
+use super::lock;
 use crate::database::connect::{DIRECT, open, words};
 use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
+use crate::sql::quote_literal;
+
+/// How long a statement waits for a lock by default, and so how long others may have to wait behind it.
+pub(super) const BRIEF: Duration = Duration::from_millis(BRIEF_MS);
+const BRIEF_MS: u64 = 100;
 
 /// A connection of a runner.
 pub(super) struct Session {
     client: Client,
     /// Of the backend that serves it.
     pub(super) pid: i32,
-    /// Where the tables of the history are, quoted.
+    /// The schema of the history's tables, quoted.
     pub(super) schema: String,
     /// Whether the server refuses to write.
     pub(super) read_only: bool,
+    /// Whether a backslash escapes in an ordinary string: `standard_conforming_strings` is off.
+    pub(super) escapes: bool,
+    /// The login.
+    pub(super) login: String,
+    /// Whether the caller, the URL or the login says how long a statement waits for a lock.
+    pub(super) own_lock_timeout: bool,
+    /// The lock timeout that this session began with, or the engine has set since, as the server writes it.
+    timeout: Mutex<String>,
+    /// Milliseconds that a statement waits for a lock where nobody says it.
+    ask: AtomicU64,
+    /// Restores the lock timeout of the login or the database, which the engine's own hides.
+    lock_timeout: Option<String>,
 }
 
-/// Takes back what the migration before has set.
-pub(super) const FRESH: &str = "RESET ALL; RESET ROLE";
+/// Facts of a session, and the schemas that have a table of the history: one row each, with the table's name and
+/// whether it is the one that a bare name means.
+const FACTS: &str = "SELECT pg_backend_pid(), quote_ident(coalesce(current_schema(), 'public')), \
+        current_setting('transaction_read_only'), current_setting('bedplate.direct', true), \
+        current_setting('standard_conforming_strings'), session_user, current_setting('lock_timeout'), \
+        (SELECT split_part(s, '=', 2) FROM pg_db_role_setting AS d, unnest(setconfig) AS s \
+          WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
+            AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user)) AND s LIKE 'lock_timeout=%' \
+          ORDER BY (setrole <> 0)::int * 2 + (setdatabase <> 0)::int DESC LIMIT 1); \
+     SELECT relnamespace::regnamespace::text, relname, pg_table_is_visible(oid)::text FROM pg_class \
+      WHERE relname IN ('__diesel_schema_migrations', '__bedplate_migrations') AND relkind IN ('r', 'p') \
+        AND relpersistence <> 't'";
 
-/// Set at the start of the session, so that RESET ALL brings them back. `bedplate.direct` tells a direct
-/// connection from one through a pooler, which refuses or drops it.
-fn options(lock_timeout: Duration) -> String {
-    format!(
-        "{DIRECT} -c lock_timeout={} -c statement_timeout=0 -c idle_in_transaction_session_timeout=0",
-        lock_timeout.as_millis()
-    )
+/// What a first message brought: the rows of each of its statements, as far as they came.
+pub(super) struct Answers {
+    pub(super) rows: Vec<Vec<SimpleQueryRow>>,
+    pub(super) error: Option<tokio_postgres::Error>,
+    /// Whether the tables of the history are the ones that a bare name means.
+    pub(super) visible: bool,
 }
-
-/// Asks the server to look whether the client is still there. An option as the others, for a statement would set it on
-/// a pooler's connection, for whoever has that next.
-const CLIENT_CHECK: &str = " -c client_connection_check_interval=1000";
-
-const HELLO: &str = "SELECT pg_backend_pid(), quote_ident(coalesce(current_schema(), 'public')), \
-            current_setting('transaction_read_only'), current_setting('bedplate.direct', true)";
 
 impl Session {
-    /// Connects, with this `lock_timeout` for every statement.
-    pub(super) async fn open(url: &DatabaseUrl, lock_timeout: Duration) -> Result<Self> {
-        let client = connect(url, lock_timeout).await?;
-        let mut session = Self { client, pid: 0, schema: String::new(), read_only: false };
-        let facts = session.rows(HELLO).await?;
-        let fact = |column: usize| facts.first().and_then(|row| row.get(column)).unwrap_or_default();
+    /// Connects. A statement waits for a lock as long as `lock_timeout` says, else the URL, the login's settings, or
+    /// [`BRIEF`].
+    pub(super) async fn open(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<Self> {
+        Ok(Self::open_and_ask(url, lock_timeout, "").await?.0)
+    }
+
+    /// Connects, and asks `more` in the same message as what has to be known of a session.
+    pub(super) async fn open_and_ask(
+        url: &DatabaseUrl,
+        lock_timeout: Option<Duration>,
+        more: &str,
+    ) -> Result<(Self, Answers)> {
+        let own = lock_timeout.is_some() || says_lock_timeout(url);
+        let client = connect(url, if own { lock_timeout } else { Some(BRIEF) }).await?;
+        let mut session = Self {
+            client,
+            pid: 0,
+            schema: String::new(),
+            read_only: false,
+            escapes: false,
+            login: String::new(),
+            own_lock_timeout: own,
+            timeout: Mutex::default(),
+            ask: AtomicU64::new(BRIEF_MS),
+            lock_timeout: None,
+        };
+        let mut answers = session.ask(&format!("{FACTS}; {more}")).await;
+        let facts = answers.rows.first().and_then(|rows| rows.first());
+        let Some(facts) = facts else {
+            return Err(answers.error.map_or_else(|| pooler(url), |error| from_postgres(&error)));
+        };
+        let fact = |column: usize| facts.get(column).unwrap_or_default();
         if fact(3) != "yes" {
             return Err(pooler(url));
         }
         session.pid = fact(0).parse().unwrap_or_default();
-        fact(1).clone_into(&mut session.schema);
         session.read_only = fact(2) == "on";
-        Ok(session)
+        session.escapes = fact(4) == "off";
+        fact(5).clone_into(&mut session.login);
+        session.set_timeout(fact(6).to_owned());
+        let of_login = facts.get(7).filter(|_| !own).map(str::to_owned);
+        let here = fact(1).to_owned();
+        (session.schema, answers.visible) = history_schema(answers.rows.get(1).map_or(&[], Vec::as_slice), here)?;
+        if let Some(timeout) = of_login {
+            session.lock_timeout = Some(timeout);
+            session.own_lock_timeout = true;
+            session.run(&session.fresh()).await?;
+            let shown = session.texts("SELECT current_setting('lock_timeout')").await?;
+            shown.into_iter().for_each(|timeout| session.set_timeout(timeout));
+        }
+        answers.rows.drain(..answers.rows.len().min(2));
+        Ok((session, answers))
+    }
+
+    async fn ask(&self, sql: &str) -> Answers {
+        let mut answers = Answers { rows: Vec::new(), error: None, visible: false };
+        let stream = match self.client.simple_query_raw(sql).await {
+            Ok(stream) => stream,
+            Err(error) => return Answers { error: Some(error), ..answers },
+        };
+        futures_util::pin_mut!(stream);
+        let mut rows = Vec::new();
+        loop {
+            match stream.try_next().await {
+                Ok(Some(SimpleQueryMessage::Row(row))) => rows.push(row),
+                Ok(Some(SimpleQueryMessage::CommandComplete(_))) => answers.rows.push(std::mem::take(&mut rows)),
+                Ok(Some(_)) => {}
+                Ok(None) => return answers,
+                Err(error) => return Answers { error: Some(error), ..answers },
+            }
+        }
+    }
+
+    /// The statements that bring the session's settings, roles and objects back to what they were at its start; custom
+    /// settings become empty, not absent.
+    pub(super) fn fresh(&self) -> String {
+        let timeout = self.lock_timeout.as_ref();
+        let timeout = timeout.map(|timeout| format!("; SET lock_timeout = {}", quote_literal(timeout)));
+        format!(
+            "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; RESET ROLE; CLOSE ALL; DEALLOCATE ALL; UNLISTEN *{}",
+            timeout.unwrap_or_default()
+        )
+    }
+
+    /// The lock timeout that this session has where no migration has set another one, as the server writes it.
+    pub(super) fn timeout(&self) -> String {
+        self.timeout.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_timeout(&self, timeout: String) {
+        *self.timeout.lock().unwrap_or_else(PoisonError::into_inner) = timeout;
+    }
+
+    /// Makes statements wait longer for a lock, up to `most` milliseconds, where nobody says how long they wait: those
+    /// that hold it come and go, and nobody lets it go for so short a time. A timeout that the migration has set stays.
+    pub(super) async fn ask_longer(&self, most: u64) -> std::result::Result<(), tokio_postgres::Error> {
+        let longer = (self.ask.load(Ordering::Relaxed) * 3 / 2).min(most);
+        if self.own_lock_timeout {
+            return Ok(());
+        }
+        let set = self.try_rows(&change_timeout(&self.timeout(), &longer.to_string())).await?;
+        if let Some(now) = set.first().and_then(|row| row.get(0)) {
+            self.ask.store(longer, Ordering::Relaxed);
+            self.set_timeout(now.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Sends one text that waits for locks as long as it takes, because nobody waits behind it. A timeout that the
+    /// migration has set holds.
+    pub(super) async fn patiently(&self, sql: &str) -> std::result::Result<(), tokio_postgres::Error> {
+        let timeout = self.timeout();
+        self.send(&change_timeout(&timeout, "0")).await?;
+        let sent = self.send(sql).await;
+        // Where it fails the connection is gone.
+        let _ = self.send(&change_timeout("0", &timeout)).await;
+        sent
+    }
+
+    /// Ends the session, and lets the runner's lock go at once.
+    pub(super) async fn close(self) {
+        // Where it fails the connection is gone, and with it the lock.
+        let _ = self.send(&lock::release()).await;
+    }
+
+    /// Sends several statements in one message, inside of a transaction. On failure, tells how many were done.
+    pub(super) async fn send_several(&self, sql: &str) -> std::result::Result<(), (usize, tokio_postgres::Error)> {
+        let answers = self.ask(sql).await;
+        answers.error.map_or(Ok(()), |error| Err((answers.rows.len(), error)))
+    }
+
+    /// Sends a text that the caller does not need any more: a long one is not held while the server works.
+    pub(super) async fn send_and_forget(&self, sql: String) -> std::result::Result<(), tokio_postgres::Error> {
+        let stream = self.client.simple_query_raw(&sql).await?;
+        drop(sql);
+        stream.try_for_each(async |_| Ok(())).await
     }
 
     /// Sends one text.
@@ -104,9 +249,61 @@ impl Session {
     }
 }
 
-async fn connect(url: &DatabaseUrl, lock_timeout: Duration) -> Result<Client> {
+fn change_timeout(from: &str, to: &str) -> String {
+    let (from, to) = (quote_literal(from), quote_literal(to));
+    format!(
+        "SELECT pg_catalog.set_config('lock_timeout', {to}, false) WHERE pg_catalog.current_setting('lock_timeout') = {from}"
+    )
+}
+
+/// Where the history is: wherever its tables are, and where a bare name would find them if there are several. Where
+/// there is none, it will be made `here`.
+fn history_schema(found: &[SimpleQueryRow], here: String) -> Result<(String, bool)> {
+    let schemas = |table: &'static str| {
+        let rows = found.iter().filter(move |row| row.get(1) == Some(table));
+        rows.map(|row| (row.get(0).unwrap_or_default().to_owned(), row.get(2) == Some("true"))).collect::<Vec<_>>()
+    };
+    let (diesels, ours) = (schemas("__diesel_schema_migrations"), schemas("__bedplate_migrations"));
+    let all = if diesels.is_empty() { &ours } else { &diesels };
+    let chosen = match all.as_slice() {
+        [] => return Ok((here, false)),
+        [(only, _)] => only,
+        several => match several.iter().find(|(_, visible)| *visible) {
+            Some((visible, _)) => visible,
+            None => {
+                let names: Vec<_> = several.iter().map(|(schema, _)| schema.as_str()).collect();
+                return Err(Error::configuration(format!(
+                    "several schemas have a history of migrations ({}), and the search path names none of them: say which one \
+                     with ?options=-csearch_path%3DSCHEMA in the URL",
+                    names.join(", ")
+                )));
+            }
+        },
+    };
+    let visible = |tables: &[(String, bool)]| tables.iter().any(|(schema, visible)| schema == chosen && *visible);
+    Ok((chosen.clone(), visible(&diesels) && visible(&ours)))
+}
+
+/// Whether the URL's own options set it.
+fn says_lock_timeout(url: &DatabaseUrl) -> bool {
+    url.tokio_postgres().get_options().is_some_and(|options| options.contains("lock_timeout"))
+}
+
+/// Set at the start of the session, so that RESET ALL brings them back. `bedplate.direct` tells a direct
+/// connection from one through a pooler, which refuses or drops it.
+fn options(lock_timeout: Option<Duration>) -> String {
+    let timeout = lock_timeout.map(|timeout| format!(" -c lock_timeout={}", timeout.as_millis()));
+    format!("{DIRECT} -c statement_timeout=0 -c idle_in_transaction_session_timeout=0{}", timeout.unwrap_or_default())
+}
+
+/// Asks the server to look whether the client is still there. An option as the others, for a statement would set it on
+/// a pooler's connection, for whoever has that next.
+const CLIENT_CHECK: &str = " -c client_connection_check_interval=1000";
+
+async fn connect(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<Client> {
     let set = |config: &mut tokio_postgres::Config, check: &str| {
         let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
+        // A statement may set a value anew, as the caller's timeout beside the URL's: the last one holds.
         config.application_name("bedplate migrate").options(format!("{own}{}{check}", options(lock_timeout)));
     };
     let connected = match open(url, |config| set(config, CLIENT_CHECK)).await {

@@ -1,20 +1,28 @@
 //! One statement, and what the runner has to know of it before it sends it.
 
-use crate::sql::quote_literal;
+/// The number of tokens of a statement that are kept: more than any statement has that is not made of rows.
+pub(super) const WORDS: usize = 4096;
 
 /// One statement of a migration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// Its text, without the `;`.
+    /// The text, without the `;`.
     pub sql: String,
-    /// The line of its file that it begins in, from 1.
+    /// The line of the file that it begins in, from 1.
     pub line: usize,
-    /// Whether it says `/* batch */`.
-    pub(super) batch: bool,
-    /// Its tokens without comments; names and keywords in upper case.
+    /// The mark that a comment in it makes.
+    pub(super) mark: Option<Mark>,
+    /// The first [`WORDS`] tokens without comments; names and keywords in upper case.
     pub(super) words: Vec<String>,
-    /// Its tokens without comments, in one line.
-    pub(super) normalised: String,
+}
+
+/// A comment that tells the runner how to send a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// `/* batch */`: in batches of rows.
+    Batch,
+    /// `/* alone */`: outside of any transaction.
+    Alone,
 }
 
 /// How a statement is sent.
@@ -24,13 +32,9 @@ pub(super) enum Kind {
     Begin,
     /// Ends it.
     Commit,
-    /// Gives it up: a migration that wants that wants nothing.
-    Rollback,
-    /// PostgreSQL refuses it, or may refuse it, inside of a transaction.
+    /// PostgreSQL refuses it inside of a transaction.
     Alone,
-    /// Reads rows from the client, which a migration has none of.
-    CopyFromClient,
-    /// Everything else.
+    /// Everything else. What ends transactions itself, as a CALL may, is found out when it is sent.
     Ordinary,
 }
 
@@ -45,19 +49,111 @@ pub(super) struct ConcurrentIndex {
 
 impl Statement {
     pub(super) fn kind(&self) -> Kind {
-        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let words: Vec<&str> = self.words.iter().take(64).map(String::as_str).collect();
         let has = |word| words.contains(&word);
         match words.as_slice() {
             ["BEGIN", ..] | ["START", "TRANSACTION", ..] => Kind::Begin,
             ["COMMIT" | "END", ..] => Kind::Commit,
-            ["ROLLBACK" | "ABORT", rest @ ..] if !rest.contains(&"TO") => Kind::Rollback,
-            ["COPY", ..] if has("STDIN") => Kind::CopyFromClient,
-            ["CREATE" | "DROP" | "REINDEX" | "ALTER" | "REFRESH", ..] if has("CONCURRENTLY") => Kind::Alone,
-            ["VACUUM" | "CLUSTER" | "CALL" | "DO" | "REINDEX", ..]
+            _ if self.mark == Some(Mark::Alone) => Kind::Alone,
+            ["CREATE" | "DROP" | "REINDEX" | "ALTER", ..] if has("CONCURRENTLY") => Kind::Alone,
+            ["REINDEX", ..] if has("DATABASE") || has("SYSTEM") || has("SCHEMA") => Kind::Alone,
+            ["CLUSTER"] | ["CLUSTER", "VERBOSE"] => Kind::Alone,
+            ["VACUUM", ..]
+            | ["DISCARD", "ALL"]
             | ["CREATE" | "DROP", "DATABASE" | "TABLESPACE" | "SUBSCRIPTION", ..]
             | ["ALTER", "SYSTEM" | "DATABASE" | "SUBSCRIPTION", ..] => Kind::Alone,
             _ => Kind::Ordinary,
         }
+    }
+
+    /// Why no migration can have this statement, where that is so.
+    pub(super) fn refusal(&self) -> Option<&'static str> {
+        let words: Vec<&str> = self.words.iter().take(8).map(String::as_str).collect();
+        let chains = words.windows(2).any(|pair| pair == ["AND", "CHAIN"]);
+        Some(match words.as_slice() {
+            ["COMMIT" | "ROLLBACK", "PREPARED", ..] => {
+                "ends a transaction that another session prepared, which no rollback takes back: run it by hand"
+            }
+            ["PREPARE", "TRANSACTION", name, ..] if name.starts_with('\'') => {
+                "takes the transaction away from the runner, which could not record it any more: write COMMIT"
+            }
+            ["COMMIT" | "END", ..] if chains => {
+                "opens another transaction with AND CHAIN, which the runner could not record: write COMMIT and BEGIN"
+            }
+            ["ROLLBACK" | "ABORT", rest @ ..] if !rest.contains(&"TO") => {
+                "is ROLLBACK, and a migration that rolls itself back does nothing: take it out"
+            }
+            _ => return None,
+        })
+    }
+
+    /// What has no effect outside of a transaction, where this is such a statement.
+    pub(super) fn needs_transaction(&self) -> Option<&'static str> {
+        let words: Vec<&str> = self.words.iter().take(32).map(String::as_str).collect();
+        match words.as_slice() {
+            ["SET", "LOCAL", ..] => Some("SET LOCAL"),
+            ["SET", "TRANSACTION", ..] => Some("SET TRANSACTION"),
+            ["SET", "CONSTRAINTS", ..] => Some("SET CONSTRAINTS"),
+            ["LOCK", ..] => Some("LOCK TABLE"),
+            ["SAVEPOINT", ..] => Some("SAVEPOINT"),
+            ["RELEASE", ..] => Some("RELEASE SAVEPOINT"),
+            ["ROLLBACK" | "ABORT", rest @ ..] if rest.contains(&"TO") => Some("ROLLBACK TO SAVEPOINT"),
+            ["DECLARE", rest @ ..] if !rest.windows(2).any(|pair| pair == ["WITH", "HOLD"]) => {
+                Some("DECLARE CURSOR without WITH HOLD")
+            }
+            ["SELECT", rest @ ..] if sets_local(rest) => Some("set_config(…, true)"),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a BEGIN that asks for more than a transaction: its isolation, or that it only reads.
+    pub(super) fn has_modes(&self) -> bool {
+        self.kind() == Kind::Begin
+            && self.words.iter().any(|word| ["ISOLATION", "READ", "DEFERRABLE"].contains(&word.as_str()))
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.has_modes() && self.words.windows(2).any(|pair| pair == ["READ", "ONLY"])
+    }
+
+    /// Whether a failure may leave a part of it: it ends transactions itself.
+    pub(super) fn may_stop_half_way(&self) -> bool {
+        ["DO", "CALL"].contains(&self.first())
+    }
+
+    /// Whether nothing of its session can change by it: neither a setting, nor a role, nor an object of the session.
+    /// Also, and for the same reason, several of it may be sent in one message.
+    pub(super) fn is_quiet(&self) -> bool {
+        let has = |word: &str| self.words.iter().any(|found| found == word);
+        match self.first() {
+            "INSERT" => self.inserts_constants(),
+            "CREATE" | "ALTER" | "DROP" => {
+                let makes_rows = has("AS") && (has("SELECT") || has("EXECUTE") || has("VALUES"));
+                let makes_table = self.words.iter().take(4).any(|word| word == "TABLE" || word == "MATERIALIZED");
+                !has("TEMP") && !has("TEMPORARY") && !has("PG_TEMP") && !(makes_rows && makes_table)
+            }
+            "COMMENT" | "GRANT" | "REVOKE" | "TRUNCATE" | "ANALYZE" | "VACUUM" | "REINDEX" | "CLUSTER" | "REFRESH"
+            | "BEGIN" | "START" | "COMMIT" | "END" | "LOCK" => true,
+            _ => false,
+        }
+    }
+
+    /// `INSERT INTO t (…) VALUES (…), …` without a call or a query.
+    pub(super) fn inserts_constants(&self) -> bool {
+        const CONSTANTS: [&str; 4] = ["NULL", "TRUE", "FALSE", "DEFAULT"];
+        if self.first() != "INSERT" || self.words.len() == WORDS {
+            return false;
+        }
+        let Some(values) = self.words.iter().position(|word| word == "VALUES") else { return false };
+        let is_name = |word: &String| word.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '"');
+        let is_string = |word: &String| word.contains('\'');
+        self.words[values + 1..]
+            .iter()
+            .all(|word| !is_name(word) || is_string(word) || CONSTANTS.contains(&word.as_str()))
+    }
+
+    pub(super) fn first(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
     }
 
     /// Whether it works without blocking, by waiting for older transactions: a lock timeout would only end that.
@@ -111,21 +207,14 @@ impl Statement {
     }
 }
 
-impl ConcurrentIndex {
-    /// The query for the indexes of that name, or for all of the table where it has none, that are valid or not.
-    pub(super) fn query(&self, valid: bool) -> String {
-        let name = self.name.as_ref().map(|name| format!(" AND c.relname = (parse_ident({}))[1]", quote_literal(name)));
-        format!(
-            "SELECT i.indexrelid::regclass::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid \
-              WHERE i.indrelid = to_regclass({}) AND i.indisvalid = {valid}{}",
-            quote_literal(&self.table),
-            name.unwrap_or_default()
-        )
-    }
+/// Whether the words behind SELECT call `set_config()` for the transaction alone, and nothing else.
+fn sets_local(words: &[&str]) -> bool {
+    let called = words.iter().position(|word| *word == "SET_CONFIG");
+    called.is_some() && words.ends_with(&["TRUE", ")"]) && !words.contains(&"FROM")
 }
 
 /// The words are in upper case, which the server folds again; a name in quotes is as it was.
-fn identifier(word: &str) -> String {
+pub(super) fn identifier(word: &str) -> String {
     if word.starts_with('"') { word.to_owned() } else { word.to_lowercase() }
 }
 
@@ -137,21 +226,27 @@ mod tests {
     use super::*;
 
     fn statement(sql: &str) -> Statement {
-        Script { file: "up.sql", sql: sql.into() }.statements().unwrap().remove(0)
+        Script::new("up.sql", sql).statements().unwrap().remove(0)
     }
 
     #[rstest]
     #[case("begin", Kind::Begin)]
     #[case("START TRANSACTION", Kind::Begin)]
     #[case("end", Kind::Commit)]
-    #[case("ROLLBACK", Kind::Rollback)]
+    #[case("ROLLBACK", Kind::Ordinary)]
+    #[case("DISCARD ALL", Kind::Alone)]
+    #[case("REFRESH MATERIALIZED VIEW CONCURRENTLY a", Kind::Ordinary)]
+    #[case("REINDEX TABLE a", Kind::Ordinary)]
+    #[case("REINDEX (VERBOSE) TABLE CONCURRENTLY a", Kind::Alone)]
+    #[case("CLUSTER a USING b", Kind::Ordinary)]
+    #[case("CLUSTER", Kind::Alone)]
+    #[case("SELECT f() /* alone */", Kind::Alone)]
     #[case("ROLLBACK TO SAVEPOINT a", Kind::Ordinary)]
     #[case("create unique index concurrently a on b (c)", Kind::Alone)]
     #[case("CREATE TABLE concurrently_made (id int)", Kind::Ordinary)]
     #[case("ALTER TABLE a DETACH PARTITION b CONCURRENTLY", Kind::Alone)]
     #[case("VACUUM a", Kind::Alone)]
-    #[case("DO $$ BEGIN COMMIT; END $$", Kind::Alone)]
-    #[case("COPY a FROM STDIN", Kind::CopyFromClient)]
+    #[case("DO $$ BEGIN COMMIT; END $$", Kind::Ordinary)]
     #[case("COPY a FROM '/file'", Kind::Ordinary)]
     fn a_statement_says_how_it_is_sent(#[case] sql: &str, #[case] kind: Kind) {
         assert_eq!(statement(sql).kind(), kind);

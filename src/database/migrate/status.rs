@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::folder::{Migration, Source};
+use super::folder::Source;
 use super::history::{self, History, Run, Way};
-use super::session::Session;
-use super::{Options, Problem, drift};
+use super::run::Folder;
+use super::{Problem, drift};
 use crate::database::url::DatabaseUrl;
 use crate::error::Result;
 use crate::sql::text_enum;
@@ -19,8 +19,12 @@ text_enum! {
         Pending = "pending",
         /// Some of its statements are in the database; `migrate up` would go on.
         Interrupted = "interrupted",
+        /// Some statements of its `down.sql` ran; `migrate down` would go on, and `migrate up` refuses.
+        HalfReverted = "half_reverted",
         /// The database has it, and its files are not here.
         Missing = "missing",
+        /// The database has it, and another folder has its files: nothing here touches it unasked.
+        Foreign = "foreign",
     }
 }
 
@@ -49,12 +53,12 @@ pub struct MigrationStatus {
 /// [`Error::Configuration`](crate::Error::Configuration) for a folder that cannot be read, an unknown login, a
 /// pooler in between; [`Error::Unavailable`](crate::Error::Unavailable) where nothing answers.
 pub async fn status(url: &DatabaseUrl, source: &Source) -> Result<Vec<MigrationStatus>> {
-    let files = source.read()?;
-    let session = Session::open(url, Options::default().lock_timeout).await?;
-    let history = history::read(&session).await?;
-    let mut problems = drift::compare(&files, &history)?;
-    drift::add_diffs(&session, &mut problems, &files, &history).await?;
-    Ok(list(&files, &history, &problems))
+    let folder = Folder { id: source.id(), files: source.read()? };
+    let (session, history) = history::open(url, None).await?;
+    let history = history?;
+    let mut problems = drift::compare(&folder, &history)?;
+    drift::add_diffs(&session, &mut problems, &folder.files, &history).await?;
+    Ok(list(&folder, &history, &problems))
 }
 
 /// Every run that the engine knows of, oldest first.
@@ -62,19 +66,22 @@ pub async fn status(url: &DatabaseUrl, source: &Source) -> Result<Vec<MigrationS
 /// # Errors
 /// As [`status`].
 pub async fn history(url: &DatabaseUrl) -> Result<Vec<Run>> {
-    let session = Session::open(url, Options::default().lock_timeout).await?;
-    Ok(history::read(&session).await?.runs)
+    let (_, history) = history::open(url, None).await?;
+    Ok(history?.runs)
 }
 
-fn list(files: &[Migration], history: &History, problems: &[Problem]) -> Vec<MigrationStatus> {
+fn list(folder: &Folder, history: &History, problems: &[Problem]) -> Vec<MigrationStatus> {
     let of = |version: &str| problems.iter().filter(|p| p.version == version).cloned().collect::<Vec<_>>();
+    let files = &folder.files;
     let mut all: Vec<_> = files
         .iter()
         .map(|file| {
-            let state = match history.is_applied(&file.version) {
-                true => MigrationState::Applied,
-                false if history.unfinished(&file.version).is_some() => MigrationState::Interrupted,
-                false => MigrationState::Pending,
+            let unfinished = history.unfinished(&file.version).map(|run| run.direction);
+            let state = match (history.is_applied(&file.version), unfinished) {
+                (_, Some(Way::Down)) => MigrationState::HalfReverted,
+                (true, _) => MigrationState::Applied,
+                (false, Some(_)) => MigrationState::Interrupted,
+                (false, None) => MigrationState::Pending,
             };
             entry(&file.version, &file.name, state, history, of(&file.version))
         })
@@ -82,8 +89,15 @@ fn list(files: &[Migration], history: &History, problems: &[Problem]) -> Vec<Mig
     let gone = history.applied.iter().filter(|(version, _)| !files.iter().any(|file| file.version == *version));
     all.extend(gone.map(|(version, _)| {
         let name = history.last_done(version).map_or(version.as_str(), |run| run.name.as_str());
-        entry(version, name, MigrationState::Missing, history, of(version))
+        let foreign = history.is_foreign(version, &folder.id);
+        let state = if foreign { MigrationState::Foreign } else { MigrationState::Missing };
+        entry(version, name, state, history, of(version))
     }));
+    let is_half_and_gone = |run: &&Run| !all.iter().any(|one: &MigrationStatus| one.version == run.version);
+    let half: Vec<_> = history.half_reverted().filter(is_half_and_gone).cloned().collect();
+    all.extend(
+        half.iter().map(|run| entry(&run.version, &run.name, MigrationState::HalfReverted, history, Vec::new())),
+    );
     all.sort_by(|a, b| a.version.cmp(&b.version));
     all
 }

@@ -1,252 +1,448 @@
 //! One migration on its way: in one transaction, or statement by statement with a record of each.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use tokio_postgres::SimpleQueryRow;
 
+use super::alone::{self, Sent};
 use super::batch::{self, Batches};
-use super::drift::{self, Difference, Problem};
+use super::check::{self, Checked};
 use super::folder::Migration;
-use super::history::{self, Outcome, Record, Way};
-use super::observe::Observer;
+use super::history::{self, Left, Outcome, Progress, Record, Run, Way};
+use super::observe::{Blocked, Observer};
 use super::script::Script;
-use super::send::{Failure, send, send_alone};
-use super::session::{FRESH, Session};
-use super::statement::{Kind, Statement};
-use super::{Event, Options, Watcher};
+use super::send::{Failure, Place, around, send, send_rows};
+use super::session::Session;
+use super::state::{Seen, State, custom_names};
+use super::statement::{Kind, Mark, Statement};
+use super::unit::{Unit, Units};
+use super::{Event, Options, Watcher, resume};
 use crate::error::{Error, Result};
 
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) fn pauses() -> impl Iterator<Item = Duration> {
+/// A look at whether a lock was let go lasts no longer, for it may have been let go without its transaction's end.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
+
+/// Tries after which statements wait longer for a lock, and the milliseconds that they wait at most.
+const BRIEF_TRIES: u32 = 3;
+const LONGEST_ASK: u64 = 2000;
+
+/// A record is written as the login, whatever the migration has set for its session.
+const AS_LOGIN: &str = "SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; SET LOCAL statement_timeout = 0";
+
+pub(super) fn pauses() -> impl Iterator<Item = Duration> + Send {
     let exponential = ExponentialBuilder::default().with_min_delay(Duration::from_millis(250));
     exponential.with_max_delay(LONGEST_PAUSE).without_max_times().with_jitter().build()
 }
 
 /// One migration on its way.
 pub(super) struct Work<'w> {
-    session: &'w Session,
-    observer: &'w mut Observer,
-    record: Record<'w>,
-    script: &'w Script,
-    statements: Vec<Statement>,
-    /// For each statement, how it is cut into batches, where it is.
-    batches: Vec<Option<Batches>>,
+    pub(super) session: &'w Session,
+    pub(super) observer: &'w mut Observer,
+    pub(super) record: Record<'w>,
+    pub(super) script: &'w Script,
+    pub(super) checked: &'w Checked,
     options: &'w Options,
     started: Instant,
+    tries: u32,
+    pauses: Box<dyn Iterator<Item = Duration> + Send>,
+    /// How far a migration is that is no transaction, and the state of its session.
+    pub(super) progress: Progress,
+    pub(super) state: State,
+    /// Names of custom settings that its statements may have set.
+    pub(super) names: BTreeSet<String>,
+    /// What there was before the present statement, where that stands outside of any transaction.
+    pub(super) before: Option<Sent>,
 }
 
 impl<'w> Work<'w> {
     pub(super) fn new(
         session: &'w Session,
         observer: &'w mut Observer,
-        migration: &'w Migration,
-        way: Way,
+        (migration, way, source): (&'w Migration, Way, &'w str),
+        checked: &'w Checked,
         options: &'w Options,
     ) -> Result<Self> {
-        let failed = |message: String| Error::Migration { name: migration.name.clone(), message };
-        let script = match way {
-            Way::Down => migration.down.as_ref().ok_or_else(|| failed("it has no down.sql".into()))?,
-            Way::Up | Way::Baseline | Way::Repair => &migration.up,
-        };
-        let statements = script.statements().map_err(|error| failed(error.to_string()))?;
-        for statement in &statements {
-            let wrong = match statement.kind() {
-                Kind::Rollback => "a migration that rolls itself back does nothing",
-                Kind::CopyFromClient => "COPY FROM STDIN has no data here; write INSERT",
-                _ if statement.batch && migration.metadata.run_in_transaction => {
-                    "/* batch */ needs `run_in_transaction = false` in metadata.toml"
-                }
-                _ => continue,
-            };
-            return Err(failed(format!("{} line {}: {wrong}", script.file, statement.line)));
-        }
-        let cut = |statement: &Statement| statement.batch.then(|| Batches::of(statement)).transpose();
-        let batches = statements.iter().map(cut).collect::<Result<_>>();
-        let batches = batches.map_err(|error| failed(format!("{} {error}", script.file)))?;
-        let record = Record { migration, direction: way, statements: statements.len() };
-        Ok(Self { session, observer, record, script, statements, batches, options, started: Instant::now() })
+        Ok(Self {
+            session,
+            observer,
+            script: check::script(migration, way)?,
+            record: Record { migration, direction: way, statements: checked.statements, source },
+            checked,
+            options,
+            started: Instant::now(),
+            tries: 0,
+            pauses: Box::new(pauses()),
+            progress: Progress::default(),
+            state: State::default(),
+            names: BTreeSet::new(),
+            before: None,
+        })
     }
 
-    pub(super) async fn run(&mut self, unfinished: Option<&history::Run>, on_event: Watcher<'_>) -> Result<()> {
-        match unfinished {
-            None if self.record.migration.metadata.run_in_transaction => self.in_one_transaction(on_event).await,
-            None => self.one_by_one(0, false, on_event).await,
-            Some(run) => {
-                self.is_the_same_up_to(run).await?;
-                self.one_by_one(run.statements_done, true, on_event).await
+    pub(super) async fn run(&mut self, unfinished: Option<&Run>, on_event: Watcher<'_>) -> Result<()> {
+        let Some(run) = unfinished else {
+            if self.record.migration.metadata.run_in_transaction {
+                return self.in_one_transaction(on_event).await;
             }
-        }
+            return self.one_by_one(on_event).await;
+        };
+        let left = history::left(self.session, run.id).await?;
+        self.take_up(run, &left, on_event).await?;
+        self.one_by_one(on_event).await
+    }
+
+    /// Goes on where another run has stopped.
+    async fn take_up(&mut self, run: &Run, left: &Left, on_event: Watcher<'_>) -> Result<()> {
+        resume::is_the_same(self, run, left).await?;
+        resume::decide_on_sent(self, run, left, on_event).await?;
+        resume::restore(self, left).await
     }
 
     /// From BEGIN to COMMIT, again where a lock was not to be had.
     async fn in_one_transaction(&mut self, on_event: Watcher<'_>) -> Result<()> {
-        let mut pauses = pauses();
+        if let Some(line) = self.checked.left_out {
+            on_event(Event::Note { text: left_out(self.script.file, line) });
+        }
         loop {
             let Err(failure) = self.transaction(on_event).await else { return Ok(()) };
             // Where it fails the connection is gone, and with it the transaction.
             let _ = self.session.send("ROLLBACK").await;
-            self.wait_or_fail(failure, 0, None, &mut pauses, on_event).await?;
+            // What no rollback takes back.
+            let _ = self.session.send(&self.session.fresh()).await;
+            self.wait_or_fail(failure, None, on_event).await?;
         }
     }
 
     async fn transaction(&mut self, on_event: Watcher<'_>) -> Result<(), Failure> {
-        let around = |error| Failure { error, statement: None };
-        let session = self.session;
-        session.send(&format!("{FRESH}; BEGIN")).await.map_err(around)?;
-        for n in 0..self.statements.len() {
-            // The file's own BEGIN and COMMIT would end the migration's transaction.
-            if !matches!(self.statements[n].kind(), Kind::Begin | Kind::Commit) {
-                send(session, self.observer, &self.statements, n, on_event).await?;
+        let (session, of) = (self.session, self.checked.statements);
+        session.send(self.checked.begin.as_deref().unwrap_or("BEGIN")).await.map_err(around)?;
+        let mut units = self.units(0, false)?;
+        while let Some(mut unit) = units.next()? {
+            if unit.is_rows() {
+                send_rows(session, self.observer, &unit.statements, (unit.first, of), on_event).await?;
+                continue;
+            }
+            for statement in unit.statements.drain(..) {
+                // The file's own BEGIN and COMMIT would end the migration's transaction.
+                if !matches!(statement.kind(), Kind::Begin | Kind::Commit) {
+                    send(session, self.observer, statement, (unit.first, of), on_event).await?;
+                }
             }
         }
-        let done = self.statements.len();
+        if units.checksum() != self.checked.checksum {
+            let message = "the file was changed while it was read: run it again".to_owned();
+            return Err(Failure::from(check::failed(self.record.migration, &message)));
+        }
+        let all = Progress { done: of, ..Progress::default() };
         let recorded = format!(
-            "SET LOCAL ROLE NONE; {}; {}; COMMIT",
+            "{AS_LOGIN}; {}; {}; COMMIT",
             self.record.in_diesels_table(&session.schema),
-            self.record.insert(&session.schema, Outcome::Done, done, self.started.elapsed(), None),
+            self.record.insert(&session.schema, Outcome::Done, &all, self.started.elapsed(), None)?,
         );
-        session.send(&recorded).await.map_err(around)
+        // The history's table may be locked, and who holds it is to be told.
+        self.observer.watch(session.send(&recorded), on_event).await.map_err(around)
+    }
+
+    pub(super) fn units(&self, first: usize, blocks: bool) -> Result<Units<'w>> {
+        Units::from(self.script.reader(self.session.escapes)?, first, blocks)
     }
 
     /// Statement by statement, each with its record: in one transaction with it where PostgreSQL allows that.
-    async fn one_by_one(&mut self, from: usize, repeated: bool, on_event: Watcher<'_>) -> Result<()> {
-        let session = self.session;
-        let name = self.record.migration.name.clone();
-        let failed = |error| fail(&name, &Failure { error, statement: None }, self.script, &[]);
-        session.send(FRESH).await.map_err(failed)?;
-        let insert = self.record.insert(&session.schema, Outcome::Running, from, Duration::ZERO, None);
-        let id = session.try_rows(&insert).await.map_err(failed)?;
-        let id = id.first().and_then(|row| row.get(0)).and_then(|id| id.parse().ok()).unwrap_or_default();
+    async fn one_by_one(&mut self, on_event: Watcher<'_>) -> Result<()> {
+        let schema = &self.session.schema;
+        self.progress.session = self.state.json();
+        let insert = self.record.insert(schema, Outcome::Running, &self.progress, Duration::ZERO, None)?;
+        let rows = match self.persist(&insert, on_event).await {
+            Ok(rows) => rows,
+            Err(failure) => return self.wait_or_fail(failure, None, on_event).await,
+        };
+        let id = rows.iter().find_map(|row| row.get(0)?.parse::<i64>().ok()).unwrap_or_default();
 
-        let mut pauses = pauses();
-        let mut done = from;
-        while done < self.statements.len() {
-            let next = self.end_of_unit(done);
-            match self.unit(id, done, next, repeated && done == from, on_event).await {
-                Ok(()) => done = next,
-                Err(failure) => {
-                    let _ = session.send("ROLLBACK").await;
-                    self.wait_or_fail(failure, done, Some(id), &mut pauses, on_event).await?;
-                }
+        let mut units = self.units(self.progress.done, true)?;
+        while let Some(unit) = units.next()? {
+            if let Err(failure) = self.unit(id, unit, units.checksum(), on_event).await {
+                let _ = self.session.send("ROLLBACK").await;
+                self.wait_or_fail(failure, Some(id), on_event).await?;
+                units = self.units(self.progress.done, true)?;
             }
         }
-        let last = format!(
-            "BEGIN; SET LOCAL ROLE NONE; {}; {}; COMMIT",
-            self.record.in_diesels_table(&session.schema),
-            history::progress(&session.schema, id, done, Outcome::Done, self.started.elapsed(), None),
-        );
-        session.send(&last).await.map_err(failed)
-    }
-
-    /// The file's own `BEGIN … COMMIT` is one unit, any other statement is one by itself.
-    fn end_of_unit(&self, start: usize) -> usize {
-        if self.statements[start].kind() != Kind::Begin {
-            return start + 1;
+        let done = self.update(id, Outcome::Done);
+        let recorded = self.persist(&format!("{}; {done}", self.record.in_diesels_table(schema)), on_event).await;
+        match recorded {
+            Ok(_) => Ok(()),
+            Err(failure) => self.wait_or_fail(failure, Some(id), on_event).await,
         }
-        let commit = self.statements[start..].iter().position(|statement| statement.kind() == Kind::Commit);
-        commit.map_or(self.statements.len(), |commit| start + commit + 1)
     }
 
-    async fn unit(
+    async fn unit(&mut self, id: i64, unit: Unit, checksum: String, on_event: Watcher<'_>) -> Result<(), Failure> {
+        let first = &unit.statements[0];
+        if first.mark == Some(Mark::Batch) {
+            let (batches, place) = (Batches::of(first)?, Place::of(first, unit.first));
+            batch::run(self.session, self.observer, &batches, &place, self.options, on_event).await?;
+            return self.advance(id, unit.end(), checksum, on_event).await;
+        }
+        if first.kind() == Kind::Alone {
+            return self.alone(id, first, checksum, on_event).await;
+        }
+        // What ends transactions itself is found out when it is sent in one.
+        let single = (unit.statements.len() == 1 && !first.inserts_constants()).then(|| first.clone());
+        match (self.in_transaction(id, unit, checksum.clone(), on_event).await, single) {
+            (Err(failure), Some(statement)) if failure.wants_no_transaction() => {
+                self.session.send("ROLLBACK").await.map_err(around)?;
+                self.alone(id, &statement, checksum, on_event).await
+            }
+            (done, _) => done,
+        }
+    }
+
+    /// In one transaction with the record.
+    async fn in_transaction(
         &mut self,
         id: i64,
-        start: usize,
-        end: usize,
-        repeated: bool,
+        mut unit: Unit,
+        checksum: String,
         on_event: Watcher<'_>,
     ) -> Result<(), Failure> {
-        let session = self.session;
-        let around = |error| Failure { error, statement: None };
-        let done = history::progress(&session.schema, id, end, Outcome::Running, self.started.elapsed(), None);
-        if let Some(batches) = &self.batches[start] {
-            batch::run(session, self.observer, batches, start, self.options, on_event).await?;
-        } else if self.statements[start].kind() == Kind::Alone {
-            send_alone(session, self.observer, &self.statements, start, repeated, on_event).await?;
+        let (session, of, first, end) = (self.session, self.checked.statements, unit.first, unit.end());
+        let quiet = unit.statements.iter().all(Statement::is_quiet);
+        let read_only = unit.statements[0].is_read_only();
+        let begin = if unit.statements[0].kind() == Kind::Begin { &unit.statements[0].sql } else { "BEGIN" };
+        session.send(begin).await.map_err(around)?;
+        let (mut sent, mut listens) = (Vec::new(), false);
+        if unit.is_rows() {
+            send_rows(session, self.observer, &unit.statements, (first, of), on_event).await?;
         } else {
-            session.send("BEGIN").await.map_err(around)?;
-            for n in start..end {
-                if !matches!(self.statements[n].kind(), Kind::Begin | Kind::Commit) {
-                    send(session, self.observer, &self.statements, n, on_event).await?;
+            for (n, statement) in unit.statements.drain(..).enumerate() {
+                if !quiet {
+                    custom_names(&statement.sql, &mut self.names);
+                    listens |= statement.sql.to_lowercase().contains("listen");
+                    sent.push(Statement { sql: String::new(), ..statement.clone() });
+                }
+                if !matches!(statement.kind(), Kind::Begin | Kind::Commit) {
+                    send(session, self.observer, statement, (first + n, of), on_event).await?;
                 }
             }
-            return session.send(&format!("SET LOCAL ROLE NONE; {done}; COMMIT")).await.map_err(around);
         }
-        session.send(&format!("BEGIN; SET LOCAL ROLE NONE; {done}; COMMIT")).await.map_err(around)
+        let after = if quiet {
+            Some(self.state.clone())
+        } else {
+            let seen = Seen::of(session, &self.names).await.map_err(around)?;
+            // LISTEN is only seen behind the COMMIT.
+            self.state.behind_commit(&seen, &sent).filter(|_| !listens)
+        };
+        let state = after.clone().unwrap_or_else(|| self.state.uncertain(first, end));
+        let progress = Progress { done: end, checksum, session: state.json() };
+        let before = std::mem::replace(&mut self.progress, progress);
+        let committed = if read_only {
+            // Its record cannot be written in it; and if that is never written, to read again does no harm.
+            session.send("COMMIT").await
+        } else {
+            let recorded = format!("{AS_LOGIN}; {}; COMMIT", self.update(id, Outcome::Running));
+            self.observer.watch(session.send(&recorded), on_event).await
+        };
+        if let Err(error) = committed {
+            self.progress = before;
+            return Err(around(error));
+        }
+        match after {
+            Some(after) => self.state = after,
+            None => {
+                let seen = Seen::of(session, &self.names).await.map_err(around)?;
+                self.state = self.state.then(seen, first, end);
+            }
+        }
+        let session_now = self.state.json();
+        if read_only || session_now != self.progress.session {
+            self.progress.session = session_now;
+            let update = self.update(id, Outcome::Running);
+            self.persist(&update, on_event).await?;
+        }
+        Ok(())
+    }
+
+    /// Outside of any transaction: recorded before and behind.
+    async fn alone(
+        &mut self,
+        id: i64,
+        statement: &Statement,
+        checksum: String,
+        on_event: Watcher<'_>,
+    ) -> Result<(), Failure> {
+        let (session, n) = (self.session, self.progress.done);
+        let place = Place::of(statement, n);
+        let at_place = |error| Failure::of(error, place.clone());
+        let before = match self.before.take().filter(|sent| sent.statement == n) {
+            Some(sent) => sent,
+            None => alone::look(session, statement, n).await.map_err(at_place)?,
+        };
+        self.before = Some(before.clone());
+        let patience = self.options.retry_for;
+        let clean = alone::clean(session, self.observer, statement, &before, patience, on_event).await;
+        clean.map_err(at_place)?.map_err(|message| Failure::told(message, place.clone()))?;
+        let text = alone::text(session, statement).await.map_err(at_place)?;
+        let sent = history::sent(&session.schema, id, &serde_json::to_string(&before).unwrap_or_default());
+        self.persist(&sent, on_event).await?;
+        on_event(Event::Statement { number: n + 1, of: self.checked.statements, text: statement.excerpt() });
+        let done = if statement.is_concurrent() {
+            self.observer.watch(session.patiently(&text), on_event).await
+        } else {
+            self.observer.watch(session.send(&text), on_event).await
+        };
+        if let Err(error) = done {
+            let failure = Failure { keeps_sent: statement.may_stop_half_way(), ..at_place(error).alone() };
+            if !failure.is_lost() && !failure.keeps_sent {
+                let blocked = self.observer.blocked.take();
+                // Its own error says less than the statement's. The next try does it again.
+                let _ = alone::clean(session, self.observer, statement, &before, patience, on_event).await;
+                self.observer.blocked = blocked;
+            }
+            return Err(failure);
+        }
+        self.behind(id, statement, checksum, on_event).await.map_err(|failure| {
+            let why = failure.explain(self.script.file, self.checked.statements, false);
+            Failure {
+                keeps_sent: true,
+                ..Failure::told(format!("it ran, and that could not be recorded: {why}"), place)
+            }
+        })
+    }
+
+    /// The record of a statement that ran outside of any transaction: only this is tried again, never the statement.
+    async fn behind(
+        &mut self,
+        id: i64,
+        statement: &Statement,
+        checksum: String,
+        on_event: Watcher<'_>,
+    ) -> Result<(), Failure> {
+        if statement.words.first().is_some_and(|word| word == "DISCARD") {
+            let again = self.session.texts(&super::lock::again()).await?;
+            if again.first().is_none_or(|taken| taken != "true") {
+                let error = "DISCARD ALL let the runner's lock go, and another runner has it now";
+                return Err(Failure::from(Error::configuration(error)));
+            }
+        }
+        let n = self.progress.done;
+        if !statement.is_quiet() {
+            custom_names(&statement.sql, &mut self.names);
+            let seen = Seen::of(self.session, &self.names).await.map_err(around)?;
+            self.state = self.state.then(seen, n, n + 1);
+        }
+        self.advance(id, n + 1, checksum, on_event).await?;
+        self.before = None;
+        Ok(())
+    }
+
+    async fn advance(&mut self, id: i64, done: usize, checksum: String, on_event: Watcher<'_>) -> Result<(), Failure> {
+        self.progress = Progress { done, checksum, session: self.state.json() };
+        let update = self.update(id, Outcome::Running);
+        self.persist(&update, on_event).await.map(drop)
+    }
+
+    /// What the history says now. A migration that is half reverted is not applied.
+    fn update(&self, id: i64, outcome: Outcome) -> String {
+        let schema = &self.session.schema;
+        let update = self.progress.update(schema, id, outcome, self.started.elapsed(), None);
+        match self.record.direction {
+            Way::Down if self.progress.done > 0 => format!("{update}; {}", self.record.in_diesels_table(schema)),
+            _ => update,
+        }
+    }
+
+    /// Writes into the history, in a transaction of its own; again while somebody holds its tables.
+    pub(super) async fn persist(&mut self, sql: &str, on_event: Watcher<'_>) -> Result<Vec<SimpleQueryRow>, Failure> {
+        let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {AS_LOGIN}; {sql}; COMMIT");
+        loop {
+            let failure = match self.observer.watch(self.session.try_rows(&sql), on_event).await {
+                Ok(rows) => return Ok(rows),
+                Err(error) => around(error),
+            };
+            let _ = self.session.send("ROLLBACK").await;
+            if !failure.is_about_locks() || self.started.elapsed() >= self.options.retry_for {
+                return Err(failure);
+            }
+            let blocked = self.observer.blocked.take();
+            self.wait(&failure, blocked.as_ref(), on_event).await;
+        }
     }
 
     /// A pause before the next try, or the end with a record of it.
-    async fn wait_or_fail(
-        &mut self,
-        failure: Failure,
-        done: usize,
-        id: Option<i64>,
-        pauses: &mut impl Iterator<Item = Duration>,
-        on_event: Watcher<'_>,
-    ) -> Result<()> {
-        let by = self.observer.blocked_by.take();
-        if failure.is_about_locks() && self.started.elapsed() < self.options.retry_for {
-            let statement = failure.statement.and_then(|n| self.statements.get(n)).map(Statement::excerpt);
-            let by = format!(
-                "{} waited for {}",
-                statement.unwrap_or_else(|| "the history".into()),
-                by.unwrap_or_else(|| "a lock".into())
-            );
-            let again_in = pauses.next().unwrap_or(LONGEST_PAUSE);
-            on_event(Event::Blocked { by, again_in });
-            tokio::time::sleep(again_in).await;
+    async fn wait_or_fail(&mut self, failure: Failure, id: Option<i64>, on_event: Watcher<'_>) -> Result<()> {
+        let blocked = self.observer.blocked.take();
+        let about_locks = failure.is_about_locks() && !failure.keeps_sent;
+        if about_locks && self.started.elapsed() < self.options.retry_for {
+            self.wait(&failure, blocked.as_ref(), on_event).await;
             return Ok(());
         }
-        let mut message = failure.explain(self.script, &self.statements);
-        if let Some(by) = by.filter(|_| failure.is_about_locks()) {
-            message = format!("{message}; it was held by {by}");
+        let migration = self.record.migration;
+        let transaction = migration.metadata.run_in_transaction;
+        let mut message = failure.explain(self.script.file, self.checked.statements, transaction);
+        if let Some(blocked) = blocked.filter(|_| about_locks) {
+            message = format!("{message}; it was held by {}", blocked.by);
         }
-        self.record_failure(&message, done, id).await;
+        if let Some(line) = self.checked.left_out.filter(|_| transaction) {
+            message = format!("{message}; {}", left_out(self.script.file, line));
+        }
+        if failure.keeps_sent || (failure.is_lost() && self.before.is_some()) {
+            message = format!("{message}; this statement may have run: {}", resume::what_to_do(&migration.name));
+        }
+        self.record_failure(&message, id, failure.keeps_sent).await;
+        let done = self.progress.done;
         if done > 0 {
             message =
                 format!("{message}; statements 1 to {done} are in the database, the next run goes on behind them");
         }
-        Err(Error::Migration { name: self.record.migration.name.clone(), message })
+        Err(Error::Migration { name: migration.name.clone(), message })
     }
 
-    /// Best effort: the error itself is told in any case.
-    async fn record_failure(&self, message: &str, done: usize, id: Option<i64>) {
-        let (schema, took) = (&self.session.schema, self.started.elapsed());
-        let write = match id {
-            Some(id) => history::progress(schema, id, done, Outcome::Failed, took, Some(message)),
-            None => self.record.insert(schema, Outcome::Failed, done, took, Some(message)),
+    /// Waits until it is worth to ask again for a lock: nobody waits behind the runner meanwhile.
+    async fn wait(&mut self, failure: &Failure, blocked: Option<&Blocked>, on_event: Watcher<'_>) {
+        let by = format!(
+            "{} waited for {}",
+            failure.at.as_ref().map_or("the history", Place::excerpt),
+            blocked.map_or("a lock", |blocked| blocked.by.as_str())
+        );
+        on_event(Event::Blocked { by });
+        let remaining = self.options.retry_for.saturating_sub(self.started.elapsed()).min(LONGEST_LOOK);
+        let looked = match blocked {
+            Some(blocked) => self.observer.until_let_go(blocked, remaining).await,
+            None => false,
         };
-        if let Err(error) = self.session.send(&format!("{FRESH}; {write}")).await {
-            tracing::debug!(%error, "the failure could not be recorded");
+        if !looked {
+            tokio::time::sleep(self.pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+        }
+        self.tries += 1;
+        if self.tries > BRIEF_TRIES {
+            // Where it fails the connection is gone, and the next try says so.
+            let _ = self.session.ask_longer(LONGEST_ASK).await;
         }
     }
 
-    /// What ran already has to be what the file says now.
-    async fn is_the_same_up_to(&self, run: &history::Run) -> Result<()> {
-        let (up, down) = history::texts(self.session, run.id).await?;
-        let sql = if self.record.direction == Way::Down { down.unwrap_or_default() } else { up };
-        let ran = Script { file: self.script.file, sql };
-        let before = ran.statements()?;
-        let same = |n: usize| before.get(n).map(|s| &s.normalised) == self.statements.get(n).map(|s| &s.normalised);
-        let Some(changed) = (0..run.statements_done).find(|n| !same(*n)) else { return Ok(()) };
-        let migration = self.record.migration;
-        Err(Error::Drift {
-            problems: vec![Problem {
-                version: migration.version.clone(),
-                name: migration.name.clone(),
-                difference: Difference::Edited,
-                message: format!(
-                    "statement {} was changed although it is in the database: put it back, or take by hand what ran back \
-                     and forget it with `migrate repair --forget {}`",
-                    changed + 1,
-                    migration.name
-                ),
-                diff: Some(drift::diff(self.script.file, &ran.sql, &self.script.sql)),
-            }],
-        })
+    /// Best effort: the error itself is told in any case.
+    async fn record_failure(&mut self, message: &str, id: Option<i64>, keeps_sent: bool) {
+        let (schema, took) = (&self.session.schema, self.started.elapsed());
+        let write = match id {
+            Some(id) if keeps_sent => Ok(history::failed(schema, id, message)),
+            Some(id) => Ok(self.progress.update(schema, id, Outcome::Failed, took, Some(message))),
+            None => self.record.insert(schema, Outcome::Failed, &self.progress, took, Some(message)),
+        };
+        let Ok(write) = write else { return };
+        let sql = format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {AS_LOGIN}; {write}; COMMIT");
+        if let Err(error) = self.session.send(&sql).await {
+            tracing::debug!(%error, "the failure could not be recorded");
+            // Where that fails too the connection is gone.
+            let _ = self.session.send("ROLLBACK").await;
+        }
     }
 }
 
-fn fail(name: &str, failure: &Failure, script: &Script, statements: &[Statement]) -> Error {
-    Error::Migration { name: name.to_owned(), message: failure.explain(script, statements) }
+fn left_out(file: &str, line: usize) -> String {
+    format!(
+        "the COMMIT in {file} line {line} is left out, because the migration is one transaction: for several, say \
+         `run_in_transaction = false` in metadata.toml"
+    )
 }

@@ -6,6 +6,7 @@ use squawk_syntax::{Parse, SourceFile, SyntaxKind, SyntaxNode};
 use super::super::script::{Script, line_of, unterminated};
 use super::super::statement::Statement;
 use super::Found;
+use crate::error::Error;
 
 /// Parentheses in one another, and words with neither `,` nor `;` between: the parser calls itself for each, and a
 /// stack that is full cannot be caught.
@@ -25,13 +26,14 @@ pub(super) struct File {
 impl File {
     /// Or where it cannot even be taken apart.
     pub(super) fn read(script: &Script) -> Result<Self, Found> {
-        let sql = without_comments(&script.sql).map_err(|(byte, message)| Found {
+        let unreadable = |error: &Error| Found { file: script.file, line: None, message: error.to_string() };
+        let text = script.text().map_err(|error| unreadable(&error))?;
+        let sql = without_comments(&text).map_err(|(byte, message)| Found {
             file: script.file,
-            line: Some(line_of(&script.sql, byte)),
+            line: Some(line_of(&text, byte)),
             message: message.to_owned(),
         })?;
-        // It fails for nothing but what was looked for already.
-        let statements = script.statements().unwrap_or_default();
+        let statements = script.statements().map_err(|error| unreadable(&error))?;
         Ok(Self { name: script.file, parse: SourceFile::parse(&sql), sql, script: statements })
     }
 
@@ -146,14 +148,14 @@ mod tests {
         let deep = |n: usize| format!("SELECT {}1{};", "(".repeat(n), ")".repeat(n));
         assert!(without_comments(&deep(DEEPEST)).is_ok());
         assert!(without_comments(&deep(DEEPEST + 1)).is_err());
-        let long = |word: &str| File::read(&Script { file: "up.sql", sql: format!("SELECT {}true", word.repeat(900)) });
+        let long = |word: &str| File::read(&Script::new("up.sql", format!("SELECT {}true", word.repeat(900))));
         assert!(long("NOT ").is_ok());
         assert!(long("1 + ").is_err());
     }
 
     #[test]
     fn names_are_folded_as_the_server_does() {
-        let file = File::read(&Script { file: "up.sql", sql: "DROP TABLE S.\"Te\"\"st\"; DROP TABLE Users".into() });
+        let file = File::read(&Script::new("up.sql", "DROP TABLE S.\"Te\"\"st\"; DROP TABLE Users"));
         let Ok(file) = file else { panic!("it is read") };
         let names: Vec<_> = file.statements().filter_map(|drop| name(&drop, SyntaxKind::TABLE_NAME_REF)).collect();
         assert_eq!(names, ["Te\"st", "users"]);
