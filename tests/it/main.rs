@@ -11,8 +11,6 @@
     reason = "tests fail by panicking"
 )]
 
-mod support;
-
 mod agent_results;
 mod api_keys;
 mod audit;
@@ -66,6 +64,8 @@ mod migrate_faults;
 mod migrate_lint;
 mod migrate_pooler;
 mod migrate_promises;
+mod migrate_random;
+mod migrate_readers;
 mod migrate_side_by_side;
 mod migrate_statements;
 mod migrate_verify;
@@ -90,10 +90,12 @@ mod rfq;
 mod rfq_races;
 mod schema_docs;
 mod seeds;
-#[cfg(feature = "tower-sessions")]
 mod session_http;
 mod sessions;
+mod support;
 mod tenants;
 mod tracing_of_queries;
 mod transactions;
 mod users;
+
+#[cfg(feature = "tower-sessions")]
