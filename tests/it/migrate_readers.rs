@@ -1,4 +1,4 @@
-//! What readers notice of a migration that has to wait, and whose patience counts.
+//! What readers notice of a migration that has to wait, and which lock timeout is used.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -197,18 +197,18 @@ async fn a_lock_timeout_of_the_users_own_is_kept(#[future(awt)] empty_db: Databa
 async fn longest_of_two_waits(watcher: &mut diesel_async::AsyncPgConnection, at_most: Duration) -> Duration {
     let waits = "SELECT waitstart || ' ' || (1000000 * extract(epoch FROM clock_timestamp() - waitstart))::bigint \
                    FROM pg_locks WHERE relation = 'a'::regclass AND NOT granted AND waitstart IS NOT NULL";
-    let (mut begins, mut longest) = (Vec::new(), Duration::ZERO);
-    let began = Instant::now();
-    while begins.len() < 3 && began.elapsed() < at_most {
+    let (mut starts, mut longest) = (Vec::new(), Duration::ZERO);
+    let asked = Instant::now();
+    while starts.len() < 3 && asked.elapsed() < at_most {
         for wait in texts(watcher, waits).await {
-            let (begin, micros) = wait.rsplit_once(' ').unwrap();
+            let (start, micros) = wait.rsplit_once(' ').unwrap();
             longest = longest.max(Duration::from_micros(micros.parse().unwrap()));
-            if !begins.iter().any(|known| known == begin) {
-                begins.push(begin.to_owned());
+            if !starts.iter().any(|known| known == start) {
+                starts.push(start.to_owned());
             }
         }
         tokio::time::sleep(BETWEEN_QUERIES).await;
     }
-    assert!(!begins.is_empty(), "it never waited");
+    assert!(!starts.is_empty(), "it never waited");
     longest
 }

@@ -52,7 +52,7 @@ async fn schema(url: &DatabaseUrl) -> String {
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     // Newer versions of pg_dump write a line with a random word.
     let same = |line: &&str| !line.starts_with("--") && !line.starts_with('\\') && !line.is_empty();
-    text.lines().filter(same).map(|line| format!("{line}\n")).collect()
+    text.lines().filter(same).collect::<Vec<_>>().join("\n")
 }
 
 /// `table count checksum`, for every table but the engine's.
@@ -87,7 +87,7 @@ pub async fn difference(engine: &DatabaseUrl, psql: &DatabaseUrl) -> Result<(), 
         return Err(format!("the schema differs:\n{diff}"));
     }
     let (mut ours, mut theirs) = (connection(engine).await, connection(psql).await);
-    let ledger = "SELECT step || ' ' || coalesce(seen, 'NULL') FROM public.ledger ORDER BY step";
+    let ledger = "SELECT step || ' ' || quote_nullable(seen) FROM public.ledger ORDER BY step";
     let (noted, expected) = (texts(&mut ours, ledger).await, texts(&mut theirs, ledger).await);
     if noted != expected {
         let (noted, expected) = (noted.join("\n"), expected.join("\n"));

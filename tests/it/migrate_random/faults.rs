@@ -18,14 +18,16 @@ pub const HARNESS: &str = "SET application_name = 'harness'";
 const OTHERS: &str =
     "datname = current_database() AND backend_type = 'client backend' AND application_name <> 'harness'";
 
-/// When.
+/// The moment of a fault.
 #[derive(Debug, Clone)]
 enum Moment {
     /// A lock: before the runner starts. Anything else: at once.
     Before,
-    /// So many microseconds after the start; nothing can be observed there.
+    /// Microseconds after the runner wrote to the ledger for the first time; the ledger is locked up to then.
+    Gate(u64),
+    /// Microseconds after the start, where nothing can be observed.
     After(u64),
-    /// When the ledger has so many rows.
+    /// When the ledger has this number of rows.
     Rows(usize),
     /// When the server works on a text that begins so.
     Statement(String),
@@ -33,7 +35,7 @@ enum Moment {
     History,
 }
 
-/// What.
+/// The fault itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     /// SIGKILL.
@@ -44,14 +46,14 @@ enum Act {
     Lock { sql: &'static str, hold_ms: u64, kill: bool },
 }
 
-/// One fault.
+/// A fault with its moment.
 #[derive(Debug, Clone)]
 pub struct Fault {
     moment: Moment,
     act: Act,
 }
 
-/// What came of it.
+/// The effect of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Struck {
     /// The runner ended before.
@@ -75,17 +77,28 @@ const LOCKS: [&str; 10] = [
     "SELECT FROM public.base WHERE id = 7 FOR UPDATE",
 ];
 
+/// A runner that wants what is locked is there by then.
+const COMES_WITHIN: Duration = Duration::from_secs(1);
+
+/// What takes long enough to be seen.
+fn is_slow(sql: &str) -> bool {
+    ["ledger", "CONCURRENTLY", "batch", "VACUUM", "CALL", "EXECUTE"].iter().any(|word| sql.contains(word))
+}
+
 impl Fault {
     pub fn random(random: &mut StdRng, migrations: &[Random]) -> Self {
         let steps: Vec<_> = migrations.iter().flat_map(|migration| &migration.steps).collect();
         let noted = steps.iter().filter(|step| matches!(step.proof, Proof::Ledger(_))).count();
-        let moment = match random.random_range(0..10) {
+        let moment = match random.random_range(0..20) {
+            10.. => Moment::Gate(random.random_range(0..25_000)),
             0 | 1 => Moment::After(random.random_range(5_000..150_000)),
             2 => Moment::History,
-            3 | 4 => Moment::Rows(random.random_range(1..=noted.max(1))),
+            3 | 4 => Moment::Rows(random.random_range(1..noted.max(2))),
             5 | 6 => Moment::Before,
             _ => {
-                let sql = &steps[random.random_range(0..steps.len())].sql;
+                let slow: Vec<_> = steps.iter().filter(|step| is_slow(&step.sql)).collect();
+                let among = if slow.is_empty() { steps.iter().collect() } else { slow };
+                let sql = &among[random.random_range(0..among.len())].sql;
                 Moment::Statement(sql.chars().take(45).collect())
             }
         };
@@ -105,7 +118,15 @@ impl Fault {
     pub async fn strike(&self, runner: &Runner, watcher: &mut AsyncPgConnection) -> (Child, Struck) {
         let mut locker = harness(&runner.url).await;
         let before = matches!(self.moment, Moment::Before) && self.lock(&mut locker).await;
+        let gate = matches!(self.moment, Moment::Gate(_));
+        if gate {
+            execute(&mut locker, "BEGIN; LOCK TABLE public.ledger IN SHARE MODE").await;
+        }
         let mut child = runner.up();
+        if gate {
+            is_waited_for(watcher, &mut child, Duration::ZERO).await;
+            execute(&mut locker, "ROLLBACK").await;
+        }
         if !before && !self.has_come(watcher, &mut child).await {
             return (child, Struck::Nothing);
         }
@@ -120,18 +141,14 @@ impl Fault {
                 if number(watcher, &cut).await > 0 { Struck::Cut } else { Struck::Nothing }
             }
             Act::Lock { hold_ms, kill: killing, .. } => {
-                // It is not locked where the history is not there yet.
-                if before || self.lock(&mut locker).await {
-                    let seen = is_waited_for(watcher, &mut child, Duration::from_millis(hold_ms)).await;
-                    if seen && killing {
-                        kill(&mut child)
-                    } else if seen {
-                        Struck::Locked
-                    } else {
-                        Struck::Nothing
-                    }
-                } else {
-                    Struck::Nothing
+                if !before {
+                    self.lock(&mut locker).await;
+                }
+                let hold = Duration::from_millis(hold_ms);
+                match is_waited_for(watcher, &mut child, hold).await {
+                    true if killing => kill(&mut child),
+                    true => Struck::Locked,
+                    false => Struck::Nothing,
                 }
             }
         };
@@ -142,14 +159,18 @@ impl Fault {
 
     async fn lock(&self, locker: &mut AsyncPgConnection) -> bool {
         let Act::Lock { sql, .. } = self.act else { return false };
-        locker.batch_execute(&format!("BEGIN; {sql}")).await.is_ok()
+        if locker.batch_execute(&format!("BEGIN; {sql}")).await.is_err() {
+            // The history is not there yet.
+            execute(locker, "ROLLBACK; BEGIN; LOCK TABLE public.ledger IN SHARE MODE").await;
+        }
+        true
     }
 
     /// Whether the moment came before the runner ended.
     async fn has_come(&self, watcher: &mut AsyncPgConnection, child: &mut Child) -> bool {
         let come = match &self.moment {
             Moment::Before => return true,
-            Moment::After(micros) => {
+            Moment::After(micros) | Moment::Gate(micros) => {
                 let (started, micros) = (Instant::now(), Duration::from_micros(*micros));
                 while started.elapsed() < micros {
                     tokio::task::yield_now().await;
@@ -179,12 +200,11 @@ fn kill(child: &mut Child) -> Struck {
     Struck::Killed
 }
 
-/// Whether the runner is seen to wait for a lock. Returns when that lasted for `hold`, or the runner ended.
+/// Whether the runner is seen to wait for a lock. Returns `hold` after that, or when the runner ended, or never came.
 async fn is_waited_for(watcher: &mut AsyncPgConnection, child: &mut Child, hold: Duration) -> bool {
     let waits = format!("SELECT count(*) FROM pg_stat_activity WHERE {OTHERS} AND wait_event_type = 'Lock'");
     let (mut seen, mut since) = (false, Instant::now());
-    // A runner in a debug build takes some time to come to its first statement.
-    while since.elapsed() < if seen { hold } else { hold * 2 } && child.try_wait().unwrap().is_none() {
+    while since.elapsed() < if seen { hold } else { COMES_WITHIN } && child.try_wait().unwrap().is_none() {
         if number(watcher, &waits).await > 0 && !seen {
             (seen, since) = (true, Instant::now());
         }

@@ -74,7 +74,8 @@ async fn random_migrations_under_faults_end_as_psql_makes_them() {
     }
     println!("{rounds} rounds in {:?}: {counts:?}", started.elapsed());
     for (seed, message) in &failures {
-        println!("seed {seed}: {}", message.lines().next().unwrap_or_default().chars().take(200).collect::<String>());
+        let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        println!("seed {seed}: {}", line.chars().take(300).collect::<String>());
     }
     assert!(failures.is_empty(), "{} of {rounds} rounds failed, of the run BEDPLATE_SEED={seed}", failures.len());
     counts.saw_something(rounds);

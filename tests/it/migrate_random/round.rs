@@ -165,7 +165,7 @@ impl Round {
                 self.answer(runner, watcher).await?;
             }
         }
-        Err(format!("it was started {STARTS} times; the last time it said: {}", runner.said()))
+        Err(format!("it was started {STARTS} times; the last time it said: {}", runner.reason()))
     }
 
     /// Compares what `status` and `history` say with what is in the database.
@@ -239,7 +239,7 @@ impl Round {
 
     /// What a person does about a refusal: looks, mends, tells.
     async fn answer(&mut self, runner: &Runner, watcher: &mut AsyncPgConnection) -> Result<(), String> {
-        let said = runner.said();
+        let said = runner.reason();
         let status = runner.status().await?;
         let open = status.iter().position(|(_, state)| state != "applied");
         let Some(migration) = open.map(|n| self.migrations[n].clone()) else {
@@ -265,7 +265,7 @@ impl Round {
         if partition.is_some() && said.contains("pending detach") {
             return runner.repair("--ran", &migration.name).await;
         }
-        let lost = migration.steps.iter().take(done).any(|step| step.not_repeatable);
+        let lost = migration.steps.iter().take(done).any(|step| step.of_session);
         let about_session = ["repeat", "scratch"].iter().any(|word| said.contains(word));
         if lost && about_session {
             return self.finish_by_hand(runner, &migration, done).await;
@@ -302,14 +302,12 @@ impl Round {
     /// session needs before it.
     async fn finish_by_hand(&mut self, runner: &Runner, migration: &Random, done: usize) -> Result<(), String> {
         self.counts.by_hand += 1;
-        let again = |step: &&Step| step.of_session && matches!(step.proof, Proof::Nothing);
-        let mut sql: Vec<_> = migration.steps.iter().take(done).filter(again).map(|step| step.sql.clone()).collect();
-        for step in migration.steps.iter().take(done) {
-            // What a DO set, without its other effect.
-            if step.not_repeatable
-                && let Proof::Ledger(steps) = &step.proof
-            {
-                sql.push(format!("SELECT set_config('app.x', 'v{}', false)", steps[0]));
+        let mut sql = Vec::new();
+        for step in migration.steps.iter().take(done).filter(|step| step.of_session) {
+            match &step.proof {
+                // What a DO set, without its other effect.
+                Proof::Ledger(steps) => sql.push(format!("SELECT set_config('app.x', 'v{}', false)", steps[0])),
+                _ => sql.push(step.sql.clone()),
             }
         }
         sql.extend(migration.steps.iter().skip(done).map(|step| step.sql.clone()));

@@ -47,11 +47,16 @@ impl Runner {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
+    /// The line that says why it failed.
+    pub fn reason(&self) -> String {
+        self.said().trim().lines().next_back().unwrap_or_default().to_owned()
+    }
+
     /// Whether it ended well.
     pub async fn end(&self, child: &mut Child) -> Result<bool, String> {
         match tokio::time::timeout(LONGEST, child.wait()).await {
             Ok(status) => Ok(status.unwrap().success()),
-            Err(_) => Err(format!("`up` hangs; it said: {}", self.said())),
+            Err(_) => Err(format!("`up` hangs; it said: {}", self.reason())),
         }
     }
 
@@ -76,7 +81,7 @@ impl Runner {
         Ok(all.iter().map(|one| (text(&one["name"]), text(&one["state"]))).collect())
     }
 
-    /// How many statements are in the database, by the last run of this version.
+    /// Number of statements in the database, by the last run of this version.
     pub async fn statements_done(&self, version: &str) -> Result<Option<usize>, String> {
         let runs = self.json("history", "runs").await?;
         let last = runs.iter().rev().find(|run| run["version"] == version);

@@ -61,8 +61,7 @@ impl Generator {
                 self.session.scratch = Some(self.session.role);
                 let n = self.next();
                 self.set("CREATE TEMPORARY TABLE scratch (id int)");
-                let step = self.add(format!("INSERT INTO scratch VALUES ({n})"), Proof::Nothing);
-                (step.of_session, step.not_repeatable) = (true, true);
+                self.set(format!("INSERT INTO scratch VALUES ({n})"));
             }
             Some(by_role) if by_role || !self.session.role => {
                 let n = self.next();
