@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// The command line has macros of these names that do not panic (cli/out.rs); a library prints nothing.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod audit;
 pub mod database;

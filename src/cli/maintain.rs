@@ -2,38 +2,38 @@
 
 use super::ui::{Progress, table};
 use super::{config, each_database};
+use crate::cli::json::Json;
 use crate::database::DatabaseName;
 use crate::database::maintain::{self, Keep};
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  bedplate maintain\n  bedplate maintain --keep-audit-months 24\n\n\
-    Best run every day, by cron or a timer; it may run while everything else runs.")]
+    Run it every day, by cron or a timer; everything else may run meanwhile.")]
 pub(super) struct Args {
-    /// Months of the audit log that are made ahead
+    /// Months of the audit log to create ahead
     #[arg(long, value_name = "MONTHS", default_value_t = Keep::default().audit_months_ahead)]
     audit_months_ahead: u16,
-    /// Drop months of the audit log that are older (by default all are kept)
+    /// Months of the audit log to keep; older ones are dropped [default: all]
     #[arg(long, value_name = "MONTHS")]
     keep_audit_months: Option<u16>,
-    /// Delete idempotency keys that are older
+    /// Days to keep idempotency keys
     #[arg(long, value_name = "DAYS", default_value_t = Keep::default().idempotency_days)]
     keep_idempotency_days: u16,
-    /// Delete messages of the outbox that were published longer ago
+    /// Days to keep published messages of the outbox
     #[arg(long, value_name = "DAYS", default_value_t = Keep::default().outbox_days)]
     keep_outbox_days: u16,
-    /// Delete marks of consumers that are older
+    /// Days to keep the marks of consumers
     #[arg(long, value_name = "DAYS", default_value_t = Keep::default().processed_days)]
     keep_processed_days: u16,
-    /// Days of prices that are made ahead
+    /// Days of prices to create ahead
     #[arg(long, value_name = "DAYS", default_value_t = Keep::default().price_days_ahead)]
     price_days_ahead: u16,
-    /// Drop days of prices that are older (by default all are kept)
+    /// Days of prices to keep; older ones are dropped [default: all]
     #[arg(long, value_name = "DAYS")]
     keep_price_days: Option<u16>,
-    /// For programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Json,
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
@@ -63,7 +63,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     .await;
     progress.finish();
     let done = done?;
-    if args.json {
+    if args.output.json {
         let by_name = done.iter().map(|(name, done)| (name.to_string(), serde_json::json!(done)));
         println!("{}", serde_json::json!({ "databases": by_name.collect::<serde_json::Map<_, _>>() }));
         return Ok(());

@@ -1,10 +1,17 @@
 //! The command line: `bedplate` and `seed`. One file a subcommand; what they do is in the library.
 
+// Before the others: `println!` and its kin are this module's in all of them.
+#[macro_use]
+mod out;
+
 mod completions;
 mod doctor;
 mod down;
 mod events;
 mod forms;
+mod help;
+mod json;
+mod log;
 mod maintain;
 mod migrate;
 mod outbox;
@@ -13,29 +20,25 @@ mod schema;
 mod seed;
 mod serve;
 mod status;
+#[cfg(test)]
+mod tests;
 mod ui;
 mod up;
 mod url;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::database::config::{env_vars, names_a_database};
 use crate::database::private_server::PrivateServer;
 use crate::database::{Config, DatabaseName, Environment};
 use crate::error::{Error, Result};
 
-const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused; 4 the database cannot be reached; 5 looked, and found \
-something: doctor, migrate lint and verify, schema docs --check.
-The environment and `.env` name the database (see .env.example); where they name none, `bedplate up` runs a \
-private PostgreSQL with its data in .bedplate/.";
-
 /// The PostgreSQL data layer your Rust backend is bolted to.
 #[derive(Debug, Parser)]
-#[command(name = "bedplate", version, after_help = EXIT_CODES)]
+#[command(name = "bedplate", version, after_help = help::EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,17 +46,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring everything up: a private server where no database is named, migrations, seeds
-    #[command(after_help = "Examples:\n  bedplate up\n  DATABASE_URL=postgres://owner:secret@db/app bedplate up")]
+    /// Bring everything up: the private server where no database is named, migrations, seeds
+    #[command(after_help = help::UP)]
     Up,
     /// Stop the private server; its data stays
+    #[command(after_help = help::DOWN)]
     Down,
     /// Print the database's URL, with its password
-    #[command(
-        after_help = "Examples:\n  psql \"$(bedplate url)\"\n  export APP_DATABASE_URL=\"$(bedplate url --app)\""
-    )]
     Url(url::Args),
-    /// Apply, revert and create migrations (alone: `migrate up`)
+    /// Apply, revert, check and create migrations (without a subcommand: `migrate up`)
     Migrate(migrate::Args),
     /// Load seeds
     Seed(seed::Args),
@@ -61,82 +62,98 @@ enum Command {
     Reset(reset::Args),
     /// Show migrations and rows
     Status(status::Args),
-    /// Ask the database whether every rule holds; exit code 5 where one does not
+    /// Check the rules of the schema in the database; exit code 5 where one is violated
     Doctor(doctor::Args),
-    /// Read, append and follow events; try the store
+    /// Read, append and follow events; test the store under load
     Events(events::Args),
-    /// Try JSON Schemas of forms before they are published
+    /// Check the JSON Schemas of forms before they are published
     Forms(forms::Args),
-    /// See, publish and bring back messages to the outside
+    /// Show, publish and replay the messages of the outbox
     Outbox(outbox::Args),
-    /// Answer health and metrics over HTTP
+    /// Serve health and metrics over HTTP
     Serve(serve::Args),
-    /// Documentation of the schema, from the database's catalogue
+    /// Document the schema from the database's catalogue
     Schema(schema::Args),
-    /// Make partitions ahead, drop old ones, prune sessions, keys, messages and marks
+    /// Create the next partitions; remove old partitions, sessions, keys, messages and marks
     Maintain(maintain::Args),
     /// Print a completion script for a shell
-    #[command(
-        after_help = "Example:\n  bedplate completions bash > ~/.local/share/bash-completion/completions/bedplate"
-    )]
     Completions(completions::Args),
 }
 
 /// Runs `bedplate` with the process's arguments.
 #[must_use]
 pub fn bedplate() -> ExitCode {
-    let command = Cli::parse().command;
-    run(async {
-        match command {
-            Command::Up => up::run().await,
-            Command::Down => down::run(),
-            Command::Url(args) => url::run(&args),
-            Command::Migrate(args) => migrate::run(args).await,
-            Command::Seed(args) => seed::run(&args).await,
-            Command::Reset(args) => reset::run(&args).await,
-            Command::Status(args) => status::run(&args).await,
-            Command::Doctor(args) => doctor::run(&args).await,
-            Command::Events(args) => events::run(&args).await,
-            Command::Forms(args) => forms::run(&args).await,
-            Command::Outbox(args) => outbox::run(args).await,
-            Command::Serve(args) => serve::run(&args).await,
-            Command::Schema(args) => schema::run(&args).await,
-            Command::Maintain(args) => maintain::run(&args).await,
-            Command::Completions(args) => {
-                completions::run(&args);
-                Ok(())
-            }
+    match parse(std::env::args_os()) {
+        Ok(Cli { command }) => run(execute(command)),
+        Err(said) => help::show(&said),
+    }
+}
+
+/// Reads the arguments, and refuses those that do not fit together.
+fn parse<A: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = A>) -> Result<Cli, clap::Error> {
+    let mut command = help::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    if let Command::Migrate(args) = &cli.command {
+        args.check().map_err(|message| help::wrong_usage(&mut command, "migrate", message))?;
+    }
+    Ok(cli)
+}
+
+async fn execute(command: Command) -> Result<()> {
+    match command {
+        Command::Up => up::run().await,
+        Command::Down => down::run(),
+        Command::Url(args) => url::run(&args),
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::Seed(args) => seed::run(&args).await,
+        Command::Reset(args) => reset::run(&args).await,
+        Command::Status(args) => status::run(&args).await,
+        Command::Doctor(args) => doctor::run(&args).await,
+        Command::Events(args) => events::run(&args).await,
+        Command::Forms(args) => forms::run(&args).await,
+        Command::Outbox(args) => outbox::run(args).await,
+        Command::Serve(args) => serve::run(&args).await,
+        Command::Schema(args) => schema::run(&args).await,
+        Command::Maintain(args) => maintain::run(&args).await,
+        Command::Completions(args) => {
+            completions::run(&args);
+            Ok(())
         }
-    })
+    }
 }
 
 /// Runs `seed`, the binary that only seeds.
 #[must_use]
 pub fn seed() -> ExitCode {
     #[derive(Debug, Parser)]
-    #[command(name = "seed", version, about = "Load seeds into the database, as `bedplate seed` does", after_help = EXIT_CODES)]
+    #[command(name = "seed", version, about = "Load seeds into the database, as `bedplate seed` does", after_help = help::EXIT_CODES)]
     struct Seed {
         #[command(flatten)]
         args: seed::Args,
     }
-    let args = Seed::parse().args;
-    run(async move { seed::run(&args).await })
+    let mut command = Seed::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    match matches.and_then(|matches| Seed::from_arg_matches(&matches)) {
+        Ok(Seed { args }) => run(async move { seed::run(&args).await }),
+        Err(said) => help::show(&said),
+    }
 }
 
 fn run(command: impl Future<Output = Result<()>>) -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    // Below that, the driver logs each query with the values that are bound.
-    let filter = ["tokio_postgres=info"]
-        .iter()
-        .filter_map(|directive| directive.parse().ok())
-        .fold(filter, EnvFilter::add_directive);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    log::begin();
     // The variables are set before there is a second thread.
     let done = load_dot_env().and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.map_err(Error::io("starting"))?.block_on(command)
     });
-    match done {
+    end(done)
+}
+
+/// Ends the output, tells the error, and says the exit code. An error of the command comes before one of its output.
+fn end(done: Result<()>) -> ExitCode {
+    let written = out::end();
+    match done.and(written) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}{}", one_line(&error), advice(&error));

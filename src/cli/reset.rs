@@ -1,5 +1,6 @@
 //! `bedplate reset`: back to the beginning.
 
+use super::migrate::here::note_what_is_left_out;
 use super::ui::Progress;
 use super::{config, each_database, sets, status};
 use crate::database::migrate::{self, Direction, Source};
@@ -7,8 +8,12 @@ use crate::database::{Environment, reset, seed};
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bedplate reset\n  bedplate reset --database app                     confirms the database, as production demands\n\n\
+    The migrations and seeds are those that are compiled in."
+)]
 pub(super) struct Args {
-    /// The database's name, to say that you mean it: needed in production
+    /// The name of the database, as a confirmation: required in production
     #[arg(long, value_name = "NAME")]
     database: Option<String>,
 }
@@ -25,6 +30,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
             ),
         });
     }
+    note_what_is_left_out(&config.databases);
     let progress = Progress::new();
     let ended = async {
         each_database(&config, |name, config| {

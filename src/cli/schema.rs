@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::config;
+use crate::cli::json::Json;
 use crate::database::migrate::{self, MigrationState, Source};
 use crate::database::schema_docs::{self, File, Schema};
 use crate::database::{DatabaseName, DatabaseUrl};
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  bedplate schema docs")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -18,23 +20,22 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write the documentation of the schema: pages, pictures, a diagram in Mermaid
+    /// Write the documentation of the schema: pages, pictures, and a diagram in Mermaid
     #[command(after_help = "Examples:\n  bedplate schema docs\n  bedplate schema docs --check\n\n\
-        Exit code 5 says that a file is not fresh.")]
+        Exit code 5: a file is stale.")]
     Docs(Docs),
 }
 
 #[derive(Debug, clap::Args)]
 struct Docs {
-    /// The folder
+    /// The folder to write to
     #[arg(long, value_name = "PATH", default_value = "docs")]
     out: PathBuf,
-    /// Write nothing; say which files are not fresh
+    /// A check that lists stale files and writes nothing
     #[arg(long)]
     check: bool,
-    /// For programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Json,
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
@@ -53,7 +54,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
         }
     }
     let paths: Vec<_> = stale.iter().map(|file| docs.out.join(&file.path).display().to_string()).collect();
-    if docs.json {
+    if docs.output.json {
         let key = if docs.check { "stale" } else { "written" };
         println!("{}", serde_json::json!({ "files": files.len(), key: paths }));
     } else {
@@ -62,7 +63,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
             println!("{path}: {said}");
         }
         if paths.is_empty() {
-            println!("{} files, all fresh.", files.len());
+            println!("{}: {} files, all fresh.", docs.out.display(), files.len());
         }
     }
     match stale.len() {

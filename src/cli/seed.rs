@@ -8,7 +8,7 @@ use crate::error::Result;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  bedplate seed\n  bedplate seed --set reference")]
 pub(super) struct Args {
-    /// Which set: reference or development (by default both, in staging and production the first)
+    /// A set of seeds, reference or development; may be given again [default: both, in staging and production reference]
     #[arg(long = "set", value_name = "SET", value_parser = parse_set)]
     sets: Vec<Set>,
 }
@@ -28,9 +28,16 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     })
     .await;
     progress.finish();
-    let loaded: Vec<_> = loaded?.into_iter().flat_map(|(_, outcomes)| outcomes).collect();
+    let loaded = loaded?;
+    let names = loaded.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(", ");
+    let loaded: Vec<_> = loaded.into_iter().flat_map(|(_, outcomes)| outcomes).collect();
     progress.seeds(&loaded);
     let changed = loaded.iter().filter(|(_, outcome)| *outcome != Outcome::Unchanged).count();
-    println!("{changed} of {} seed files loaded, the rest was there; the rows fit together.", loaded.len());
+    println!(
+        "{changed} of {} seed files loaded, {} were already there; all consistency rules hold. The files are those that \
+         are compiled in for {names}.",
+        loaded.len(),
+        loaded.len() - changed
+    );
     Ok(())
 }

@@ -18,13 +18,14 @@ use crate::serve::router;
     `bedplate::serve::router` into its router. Ends on Ctrl-C and SIGTERM, after the answers that are under way."
 )]
 pub(super) struct Args {
-    /// Where to listen
+    /// The address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9187")]
     listen: SocketAddr,
-    /// Not ready where a replica shows what is older
+    /// Maximum lag of a replica; above it, the answer is "not ready"
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     replica_lag: u64,
-    /// Not ready where a message of the outbox is due for longer [default: 300; in development any time]
+    /// Maximum time that a message of the outbox may be due; above it, the answer is "not ready" [default: 300; none in
+    /// development]
     #[arg(long, value_name = "SECONDS")]
     outbox_age: Option<u64>,
 }

@@ -1,22 +1,26 @@
 //! `bedplate status`.
 
+use super::migrate::here::note_what_is_left_out;
 use super::ui::table;
 use super::{config, each_database};
+use crate::cli::json::Json;
 use crate::database::migrate::MigrationState;
 use crate::database::status::{self, Status};
 use crate::database::{Config, DatabaseName};
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  bedplate status\n  bedplate status --json | jq '.databases.main.tables'")]
 pub(super) struct Args {
-    /// For programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Json,
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
-    let databases = read(&config()?).await?;
-    if args.json {
+    let config = config()?;
+    note_what_is_left_out(&config.databases);
+    let databases = read(&config).await?;
+    if args.output.json {
         let by_name = databases.iter().map(|(name, status)| (name.to_string(), serde_json::json!(status)));
         let by_name: serde_json::Map<_, _> = by_name.collect();
         println!("{}", serde_json::json!({ "databases": by_name }));

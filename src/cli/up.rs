@@ -1,5 +1,6 @@
 //! `bedplate up`: server, databases, migrations, seeds, and a table at the end.
 
+use super::migrate::here::note_what_is_left_out;
 use super::ui::Progress;
 use super::{config, private_server, sets, status};
 use crate::database::migrate::{self, Direction, Source};
@@ -28,6 +29,7 @@ async fn bring_up(progress: &Progress) -> Result<()> {
         }
     }
     let config = config()?;
+    note_what_is_left_out(&config.databases);
     let each = config.databases.iter().map(|name| bring_up_one(&config, *name, progress.of(name.as_str(), 2)));
     for database in futures_util::future::join_all(each).await {
         changed |= database?;

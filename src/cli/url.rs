@@ -5,14 +5,15 @@ use crate::database::DatabaseName;
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  psql \"$(bedplate url)\"\n  export APP_DATABASE_URL=\"$(bedplate url --app)\"")]
 pub(super) struct Args {
-    /// The application's login, which sees nothing before it takes a tenant
+    /// The URL of the application's login, which sees nothing before it takes a tenant
     #[arg(long, conflicts_with = "admin")]
     app: bool,
-    /// Which database: main, rfq, marketdata
+    /// The database: main, rfq or marketdata
     #[arg(long, value_name = "NAME", default_value = "main")]
     database: DatabaseName,
-    /// The superuser of the private server
+    /// The URL of the private server's superuser
     #[arg(long)]
     admin: bool,
 }

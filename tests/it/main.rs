@@ -22,6 +22,7 @@ mod catalogue;
 mod chaos;
 mod claims;
 mod cli;
+mod cli_output;
 mod compose;
 mod connections;
 mod diesel_cli;

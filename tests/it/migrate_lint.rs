@@ -491,7 +491,7 @@ fn the_command_needs_no_database_and_says_by_its_exit_code_what_it_found() {
     assert!(lines[0].starts_with("2026-12-01-000000_m1/up.sql:1 renaming-column: "), "{lines:?}");
     assert_eq!(lines[1], "    the running program asks for the old name");
     assert!(lines[2].starts_with("2026-12-01-000000_m1/up.sql:3 require-concurrent-index-deletion: "), "{lines:?}");
-    assert_eq!((lines[4].as_str(), lines.len()), ("1 migration: 1 refused, 1 explained.", 5));
+    assert_eq!((lines[4].as_str(), lines.len()), (format!("{path}: 1 migration, 1 refused, 1 explained.").as_str(), 5));
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(5));
     assert_eq!(

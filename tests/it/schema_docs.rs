@@ -222,8 +222,8 @@ async fn the_command_writes_and_checks(#[future(awt)] db: TestDatabase) {
     assert!(!folder.path().join("docs").exists(), "a check writes nothing");
 
     assert!(out(&run(&[])).starts_with("docs/schema.md: written\ndocs/schema/main.md: written\n"));
-    assert_eq!(out(&run(&["--check"])), "4 files, all fresh.\n");
-    assert_eq!(out(&run(&[])), "4 files, all fresh.\n");
+    assert_eq!(out(&run(&["--check"])), "docs: 4 files, all fresh.\n");
+    assert_eq!(out(&run(&[])), "docs: 4 files, all fresh.\n");
 
     std::fs::write(folder.path().join("docs/schema/main.md"), "by hand").unwrap();
     let stale = run(&["--check", "--json"]);

@@ -6,6 +6,7 @@ use diesel_async::SimpleAsyncConnection as _;
 use serde_json::{Value, json};
 
 use super::open;
+use crate::cli::json::Json;
 use crate::database::Channel;
 use crate::error::{Error, Result};
 use crate::events::{AppendCondition, EventToken, NewEvent, QueryItem};
@@ -16,30 +17,29 @@ use crate::events::{AppendCondition, EventToken, NewEvent, QueryItem};
     bedplate events append --tenant lumen --type Imported --data @import.json\n  \
     bedplate events append --tenant harbor --type CourseDefined --tag course:7 --if-none-match-tag course:7\n  \
     bedplate events append --tenant harbor --type SeatTaken --tag course:7 --if-none-match-tag course:7 --after TOKEN\n\n\
-    Exit code 3 says that an event is there that the condition does not allow: nothing was appended."
+    Exit code 3: an event contradicts the condition, and nothing was appended."
 )]
 pub(super) struct Args {
-    /// The tenant: its slug or its id
+    /// The tenant, by its slug or id
     #[arg(long, value_name = "SLUG|ID")]
     tenant: String,
-    /// What happened
+    /// The event type
     #[arg(long = "type", value_name = "TYPE")]
     event_type: String,
-    /// The facts: JSON, @ and a file, or - for standard input
+    /// The data: JSON, @ and a file, or - for standard input
     #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
     data: String,
-    /// What it is about; any number
+    /// A tag of the event; may be given again
     #[arg(long = "tag", value_name = "KEY:VALUE")]
     tags: Vec<String>,
-    /// Only if no event has this tag; given again: these tags together
+    /// A condition: no event has this tag; given again: all of these tags
     #[arg(long, value_name = "KEY:VALUE")]
     if_none_match_tag: Vec<String>,
-    /// Beside those that were read with this token (`events read --to-decide`)
+    /// A token of `events read --to-decide`: the condition ignores the events that were read with it
     #[arg(long, value_name = "TOKEN", requires = "if_none_match_tag")]
     after: Option<String>,
-    /// For programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Json,
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
@@ -59,7 +59,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     // The task that wakes whoever waits would be cut off by the end of the process.
     let notify = format!("NOTIFY {}", Channel::Events.name());
     db.system_tx("cli.wake", async |tx| Ok(tx.connection().batch_execute(&notify).await?)).await?;
-    if args.json {
+    if args.output.json {
         println!("{}", json!({ "positions": positions, "id": id }));
     } else {
         for position in positions {

@@ -15,6 +15,9 @@ use crate::error::Result;
 use crate::events::{EventQuery, QueryItem};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bedplate events read --tenant lumen --limit 5\n  bedplate events tail --tenant lumen"
+)]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -24,11 +27,11 @@ pub(super) struct Args {
 enum Command {
     /// Show events of a tenant, by type and tags
     Read(read::Args),
-    /// Append an event, perhaps under a condition
+    /// Append an event, also under a condition
     Append(append::Args),
     /// Show the last events of a tenant, and new ones as they are committed
     Tail(tail::Args),
-    /// Writers and subscribers side by side, and a look at what they left; exit code 1 if anything is wrong
+    /// Run writers and subscribers side by side, and check what they left; exit code 1 if anything is wrong
     Stress(stress::Args),
 }
 
@@ -44,13 +47,13 @@ pub(super) async fn run(args: &Args) -> Result<()> {
 /// Which events.
 #[derive(Debug, clap::Args)]
 struct Which {
-    /// The tenant: its slug or its id
+    /// The tenant, by its slug or id
     #[arg(long, value_name = "SLUG|ID")]
     tenant: String,
-    /// Of this type; given again: or of that one
+    /// The event type; given again: any of them
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
-    /// With this tag; given again: and with that one
+    /// A tag of the events; given again: all of them
     #[arg(long = "tag", value_name = "KEY:VALUE")]
     tags: Vec<String>,
 }

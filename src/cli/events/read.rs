@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Which, open, row};
+use crate::cli::json::JsonLines;
 use crate::error::Result;
 use crate::events::ReadFrom;
 
@@ -15,21 +16,20 @@ use crate::events::ReadFrom;
 pub(super) struct Args {
     #[command(flatten)]
     which: Which,
-    /// Those after this position
+    /// The position to start after
     #[arg(long, value_name = "POSITION", conflicts_with = "backwards")]
     after: Option<i64>,
-    /// The last ones, newest first
+    /// Newest events first
     #[arg(long)]
     backwards: bool,
-    /// At most so many
+    /// Maximum number of events
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
-    /// All of them, and the token for `events append --after`: nothing can come in between
+    /// All events, and the token for `events append --after`: an append with it fails if another event came in between
     #[arg(long, conflicts_with_all = ["after", "backwards", "limit"])]
     to_decide: bool,
-    /// For programs: a line each
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: JsonLines,
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
@@ -50,7 +50,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
             Ok((tx.events().read(query, from, limit).await?, None))
         })
         .await?;
-    if args.json {
+    if args.output.json {
         for event in &events {
             println!("{}", row::json(event)?);
         }
@@ -58,7 +58,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
         row::print_table(&events);
     }
     match token {
-        Some(token) if args.json => println!("{}", json!({ "token": token })),
+        Some(token) if args.output.json => println!("{}", json!({ "token": token })),
         Some(token) => println!("token {}", token.as_str()),
         None => {}
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::config;
+use crate::cli::json::Json;
 use crate::cli::ui::Progress;
 use crate::database::Database;
 use crate::error::{Error, Result};
@@ -11,22 +12,21 @@ use crate::events::stress::Stress;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  bedplate events stress\n  bedplate events stress --writers 16 --readers 4 --seconds 60\n\n\
-    Two tenants are made for it, and deleted afterwards unless something was wrong. Ctrl-C ends it earlier.\n\
-    Exit code 1 says that something was lost, doubled or violated."
+    It creates two tenants, and deletes them unless something was wrong. Ctrl-C ends it earlier.\n\
+    Exit code 1: something was lost, doubled or violated."
 )]
 pub(in crate::cli) struct Args {
-    /// Writers at a time
+    /// Number of writers
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     writers: u16,
-    /// Workers of subscriptions at a time
+    /// Number of workers of subscriptions
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     readers: u16,
-    /// For so long
+    /// Seconds to run
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
-    /// For programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Json,
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
@@ -49,7 +49,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     let report = report.await;
     progress.finish();
     let report = report?;
-    if args.json {
+    if args.output.json {
         println!("{}", serde_json::json!(report));
     } else {
         println!("{} conflicts, {} events handled by subscriptions", report.conflicts, report.handled);

@@ -3,10 +3,11 @@
 //! Always holds: an event is shown once, in the order of positions, and none is skipped: nothing is shown beyond
 //! the head, below which nothing can come any more.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use super::{Which, open, row};
+use crate::cli::json::JsonLines;
+use crate::cli::out;
 use crate::database::{Channel, Database, TenantContext, Wakeups};
 use crate::error::{Error, Result};
 use crate::events::{Event, EventQuery, ReadFrom};
@@ -25,12 +26,11 @@ const BATCH: u32 = 1000;
 pub(super) struct Args {
     #[command(flatten)]
     which: Which,
-    /// Begin with so many that are there
+    /// Number of earlier events to begin with
     #[arg(long, value_name = "N", default_value_t = 10)]
     last: u32,
-    /// For programs: a line each
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: JsonLines,
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
@@ -85,19 +85,14 @@ async fn next(db: &Database, context: &TenantContext, query: &EventQuery, after:
     .await
 }
 
-/// Whether anybody still reads.
+/// Shows events, and tells whether anybody still reads.
 fn show(args: &Args, events: impl Iterator<Item = Event>) -> Result<bool> {
-    let mut out = std::io::stdout().lock();
     for event in events {
-        let line = if args.json { row::json(&event)? } else { row::line(&event) };
-        match writeln!(out, "{line}") {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(false),
-            Err(error) => return Err(Error::io("writing")(error)),
+        if args.output.json {
+            println!("{}", row::json(&event)?);
+        } else {
+            println!("{}", row::line(&event));
         }
     }
-    match out.flush() {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("writing")(error)),
-        flushed => Ok(flushed.is_ok()),
-    }
+    Ok(out::is_read())
 }

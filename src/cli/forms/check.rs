@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::super::ui::table;
+use crate::cli::json::Json;
 use crate::error::{Error, Result};
 use crate::forms::{CompileOptions, JsonSchema};
 
@@ -13,24 +14,23 @@ use crate::forms::{CompileOptions, JsonSchema};
 #[command(
     after_help = "Examples:\n  bedplate forms check contact.json\n  bedplate forms check contact.json good.json bad.json\n  \
     bedplate forms check order.json order-1.json --resource https://example.org/address=address.json\n\n\
-    Exit code 1 says that the schema is refused, 5 that some data is not valid."
+    Exit code 1: the schema is refused; 5: some data are not valid."
 )]
 pub(super) struct Args {
     /// The JSON Schema, draft 2020-12
     #[arg(value_name = "SCHEMA.json")]
     schema: PathBuf,
-    /// Documents
+    /// Documents to check against it
     #[arg(value_name = "DATA.json")]
     data: Vec<PathBuf>,
-    /// A schema that the schema refers to
+    /// A schema that the schema refers to; may be given again
     #[arg(long = "resource", value_name = "URI=FILE", value_parser = resource)]
     resources: Vec<(String, PathBuf)>,
-    /// Take `format` for an assertion
+    /// The keyword `format` as an assertion
     #[arg(long)]
     assert_formats: bool,
-    /// For programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Json,
 }
 
 fn resource(text: &str) -> std::result::Result<(String, PathBuf), String> {
@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let documents = args.data.iter().map(|file| Ok((file, read(file)?))).collect::<Result<Vec<_>>>()?;
     let checked: Vec<_> = documents.iter().map(|(file, data)| (*file, schema.violations(data))).collect();
     let invalid = checked.iter().filter(|(_, violations)| !violations.is_empty()).count();
-    if args.json {
+    if args.output.json {
         let each = checked
             .iter()
             .map(|(file, violations)| json!({"file": file, "valid": violations.is_empty(), "violations": violations}));

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  bedplate forms check contact.json data.json")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -15,7 +16,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say whether a schema can be published, and what is wrong with data; needs no database
+    /// Check whether a schema can be published, and data against it; needs no database
     Check(check::Args),
     /// Run a folder in the format of the official JSON Schema test suite through all validators
     Suite(suite::Args),

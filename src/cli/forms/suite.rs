@@ -5,27 +5,27 @@ use std::path::PathBuf;
 use super::super::config;
 use super::super::ui::Progress;
 use crate::Database;
+use crate::cli::json::Json;
 use crate::error::{Error, Result};
 use crate::forms::suite;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  bedplate forms suite JSON-Schema-Test-Suite/tests/draft2020-12\n  \
     bedplate forms suite cases --remotes remotes --json\n\n\
-    Needs a database that is up to date; leaves nothing in it. Exit code 1 says that a validator was wrong.")]
+    Needs a database that is up to date; leaves nothing in it. Exit code 1: a validator was wrong.")]
 pub(super) struct Args {
-    /// The folder with files of groups of cases; one named `optional` in it is left out
+    /// The folder with files of groups of cases; a folder `optional` in it is left out
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// The schemas that the cases refer to under <http://localhost:1234/> [default: `remotes` in, beside or
     /// above DIR, or the official ones]
     #[arg(long, value_name = "DIR")]
     remotes: Option<PathBuf>,
-    /// Also say which groups were refused, and why
+    /// Details of each refused group
     #[arg(long, short)]
     verbose: bool,
-    /// For programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Json,
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
@@ -36,7 +36,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     });
     let report = report.await?;
     progress.end();
-    if args.json {
+    if args.output.json {
         println!("{}", serde_json::json!(report));
     } else {
         for refused in report.refused.iter().filter(|_| args.verbose) {

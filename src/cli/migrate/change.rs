@@ -15,14 +15,13 @@ pub(super) struct Patience {
     /// Seconds to wait while another runner is at work
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     wait: u64,
-    /// Milliseconds that a statement waits for a lock, and others behind it; by default the lock_timeout of the URL or the
-    /// login, else 100
+    /// Milliseconds to wait for a lock, for each statement [default: the lock_timeout of the URL or the login, else 100]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=600_000))]
     lock_timeout: Option<u32>,
-    /// Seconds for which a migration that got no lock is tried again
+    /// Seconds to retry a migration that got no lock
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     retry: u64,
-    /// A pending migration that may be applied although a later one is
+    /// A pending migration to apply although a later one is applied; may be given again
     #[arg(long, value_name = "VERSION")]
     allow_out_of_order: Vec<String>,
 }

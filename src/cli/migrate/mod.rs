@@ -1,30 +1,33 @@
 //! `bedplate migrate …`.
 
 mod change;
+mod check;
+mod create;
+mod examples;
+pub(super) mod here;
 mod lint;
 mod prove;
 mod show;
 mod target;
 
-use std::path::Path;
-
 use clap::Subcommand;
 
-use crate::database::migrate::{self, Direction, Repair};
+use crate::database::migrate::{Direction, Repair};
 use crate::error::Result;
+pub(super) use examples::with_examples;
 use target::Where;
 
 const EXAMPLES: &str = "\
 Examples:
-  bedplate migrate                                  everything that is pending in `main`
-  bedplate migrate --all                            in every database, side by side
+  bedplate migrate                                  applies what is pending in `main`
+  bedplate migrate --all                            the same in every database, side by side
   bedplate migrate create add_phone_to_users
-  bedplate migrate redo                             shows that the last one comes back
+  bedplate migrate redo                             proves that the last one can be reverted
   bedplate migrate down --to 2026-11-20-101600
   bedplate migrate status --database rfq --json
-  bedplate migrate plan                             the locks of what is pending
-  bedplate migrate verify --all                     as CI does
-  bedplate migrate lint                             what is dangerous in the files, without a database
+  bedplate migrate plan                             shows the locks of what is pending
+  bedplate migrate verify --all
+  bedplate migrate lint                             checks the files, without a database
   bedplate migrate --dir other/migrations --url postgres://owner:secret@db/app status
 
 Works on any folder of Diesel migrations; the diesel CLI works on the same folders.";
@@ -36,33 +39,33 @@ pub(super) struct Args {
     command: Option<Command>,
     #[command(flatten)]
     place: Where,
-    /// For programs
+    /// Output as JSON, for programs
     #[arg(long, global = true)]
     json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Apply everything that is pending
+    /// Apply pending migrations
     Up {
-        /// Up to this migration, it included: its version or its directory's name
+        /// The last migration to apply: its version or its directory's name [default: the newest]
         #[arg(long, value_name = "VERSION")]
         to: Option<String>,
         #[command(flatten)]
         patience: change::Patience,
     },
-    /// Revert the last migration, or more
+    /// Revert the last migration, or several
     Down {
         /// Migrations to revert, by version or directory's name; also those of another folder
         #[arg(value_name = "MIGRATION", conflicts_with_all = ["count", "to"])]
         migrations: Vec<String>,
-        /// Number of migrations to revert (--all: every one of the folder)
-        #[arg(long, default_value_t = 1, conflicts_with = "to")]
-        count: usize,
+        /// Number of migrations to revert; `--all` reverts all of the folder [default: 1]
+        #[arg(long, conflicts_with = "to")]
+        count: Option<usize>,
         /// Consent to --all where the database has migrations of other folders too; those stay
         #[arg(long)]
         yes: bool,
-        /// What is later than this migration; it stays
+        /// The newest migration that stays applied
         #[arg(long, value_name = "VERSION")]
         to: Option<String>,
         #[command(flatten)]
@@ -73,54 +76,54 @@ enum Command {
         #[command(flatten)]
         patience: change::Patience,
     },
-    /// Show every migration: when, how long, by whom, and how files and database differ
+    /// Show every migration: its state, time, duration and runner, and how files and database differ
     Status,
-    /// Show every run, also those that failed
+    /// Show every run, failed runs included
     History,
-    /// Show what `up` would do: each statement, the locks it takes, what is read or rewritten meanwhile
+    /// Show each statement that `up` would run, with its locks and its work on whole tables
     Plan {
         #[command(flatten)]
         scratch: prove::Scratch,
     },
-    /// Prove on a scratch database that every migration comes back, with rows too, and that schema.rs is fresh
+    /// Prove on a scratch database that every migration can be reverted without losing rows, and that schema.rs is fresh
     Verify {
         #[command(flatten)]
         scratch: prove::Scratch,
         #[command(flatten)]
         what: prove::What,
     },
-    /// Tell what is dangerous in the files: exit code 5 where something is refused. Needs no database
+    /// Check the files for dangerous statements, without a database; exit code 5 where one is refused
     Lint {
-        /// A `--dir` is held to the rules of a database with tenants too
-        #[arg(long, requires = "dir")]
+        /// The rules of a database with tenants too, for the folder of `--dir`
+        #[arg(long)]
         tenants: bool,
     },
-    /// Make the files of a new migration
+    /// Create the files of a new migration
     Create {
-        /// In lower case with underscores: `add_phone_to_users`
+        /// The name, in lower case with underscores: `add_phone_to_users`
         name: String,
     },
-    /// Declare migrations applied without running them: for a database whose tables came by other means
+    /// Record migrations as applied without running them, for a database with tables that were made by other means
     Baseline {
-        /// Up to this one, it included; by default all
+        /// The last migration to record [default: the newest]
         #[arg(long, value_name = "VERSION")]
         to: Option<String>,
     },
-    /// Mend the record: comment edits, killed runs; tables are not touched
+    /// Repair the record after comment edits and killed runs; tables are not touched
     Repair {
-        /// The database has this migration, as its files say now
+        /// A migration that the database has, as its files say now; may be given again
         #[arg(long, value_name = "VERSION")]
         accept: Vec<String>,
-        /// The database has nothing of this migration
+        /// A migration that left nothing in the database; may be given again
         #[arg(long, value_name = "VERSION")]
         forget: Vec<String>,
-        /// The statement of this migration that may have run did run: the next run goes on behind it
+        /// A migration with a statement that may have run, and did; the next run goes on behind it
         #[arg(long, value_name = "VERSION")]
         ran: Vec<String>,
-        /// The statement of this migration that may have run did not: the next run sends it again
+        /// A migration with a statement that may have run, and did not; the next run sends it again
         #[arg(long, value_name = "VERSION")]
         not_run: Vec<String>,
-        /// The next run of this migration may repeat the statements whose effect ended with their session
+        /// A half-applied migration; the next run repeats the statements with an effect that ended with their session
         #[arg(long, value_name = "VERSION")]
         repeat: Vec<String>,
     },
@@ -129,6 +132,9 @@ enum Command {
 pub(super) async fn run(args: Args) -> Result<()> {
     let Args { command, mut place, json } = args;
     let command = command.unwrap_or(Command::Up { to: None, patience: change::Patience::default() });
+    if !matches!(command, Command::Lint { .. } | Command::Create { .. } | Command::History) {
+        place.note_what_is_left_out();
+    }
     let direction = match command {
         Command::Up { to, patience } => (to.map_or(Direction::Up, Direction::UpTo), patience),
         Command::Down { patience, yes, migrations, .. } if place.all && migrations.is_empty() => {
@@ -141,14 +147,14 @@ pub(super) async fn run(args: Args) -> Result<()> {
             (Direction::DownThese(migrations), patience)
         }
         Command::Down { to: Some(to), patience, .. } => (Direction::DownTo(to), patience),
-        Command::Down { count, patience, .. } => (Direction::Down { count }, patience),
+        Command::Down { count, patience, .. } => (Direction::Down { count: count.unwrap_or(1) }, patience),
         Command::Redo { patience } => (Direction::Redo, patience),
         Command::Status => return show::status(&place.targets()?, json).await,
         Command::History => return show::history(&place.targets()?, json).await,
         Command::Plan { scratch } => return prove::plan(&place.targets()?, &scratch, json).await,
         Command::Verify { scratch, what } => return prove::verify(&place.targets()?, &scratch, &what, json).await,
         Command::Lint { tenants } => return lint::run(&place.folders(tenants), json),
-        Command::Create { name } => return create(&place, &name, json),
+        Command::Create { name } => return create::run(&place, &name, json),
         Command::Baseline { to } => return change::baseline(&place.targets()?, to.as_deref(), json).await,
         Command::Repair { accept, forget, ran, not_run, repeat } => {
             let of =
@@ -167,15 +173,10 @@ pub(super) async fn run(args: Args) -> Result<()> {
     change::run(&place.targets()?, &direction, &patience.options(), json).await
 }
 
-fn create(place: &Where, name: &str, json: bool) -> Result<()> {
-    let path = migrate::create(&place.folder(), name)?;
-    if json {
-        println!("{}", serde_json::json!({ "path": path }));
-    } else {
-        println!(
-            "{}: write up.sql and down.sql; `bedplate migrate` applies it, `bedplate migrate redo` shows that it comes back",
-            Path::new(&path).display()
-        );
+/// A number of migrations.
+fn counted(migrations: usize) -> String {
+    match migrations {
+        1 => "1 migration".to_owned(),
+        n => format!("{n} migrations"),
     }
-    Ok(())
 }

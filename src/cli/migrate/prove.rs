@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Scratch {
-    /// A server for the scratch database, where the login has CREATEDB; by default the database's own
+    /// The URL of a server for the scratch database, with a login that has CREATEDB [default: the database's own]
     #[arg(long, value_name = "URL")]
     scratch: Option<String>,
 }
@@ -25,14 +25,14 @@ impl Scratch {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct What {
-    /// The migrations of the last release: what is later is proven from its state too. With several databases, the
-    /// folder that holds their folders
+    /// The folder with the last release's migrations: later migrations are proven from its state too. For several
+    /// databases, the folder that holds their folders
     #[arg(long, value_name = "PATH")]
     release: Option<PathBuf>,
-    /// SQL that inserts rows, for a folder of your own (bedplate's databases have their seeds)
+    /// A file of SQL that inserts rows, for a folder of your own [default: the seeds, for bedplate's databases]
     #[arg(long, value_name = "FILE")]
     rows: Option<PathBuf>,
-    /// The diesel CLI's settings that name the schema.rs to compare; bedplate's databases have theirs
+    /// The diesel CLI's settings that name the schema.rs to compare [default: those of bedplate's databases]
     #[arg(long, value_name = "FILE")]
     diesel_config: Option<PathBuf>,
 }

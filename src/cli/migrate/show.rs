@@ -1,17 +1,21 @@
 //! The subcommands that only look.
 
+use super::here;
 use super::target::{Target, each, print_json};
 use crate::cli::ui::table;
 use crate::database::migrate::{self, Difference, MigrationState, MigrationStatus, Outcome};
 use crate::error::Result;
 
 pub(super) async fn status(targets: &[Target], json: bool) -> Result<()> {
-    let all = each(targets, async |target: Target| migrate::status(&target.url, &target.source).await).await?;
+    let all = each(targets, async |target: Target| {
+        Ok((here::describe(&target.source), migrate::status(&target.url, &target.source).await?))
+    })
+    .await?;
     if json {
-        print_json(all, |migrations| serde_json::json!({ "migrations": migrations }));
+        print_json(all, |(folder, migrations)| serde_json::json!({ "folder": folder, "migrations": migrations }));
         return Ok(());
     }
-    for (name, migrations) in all {
+    for (name, (_, migrations)) in all {
         heading(&name, targets.len());
         let rows = migrations.iter().map(|migration| {
             vec![

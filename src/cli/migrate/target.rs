@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::here;
 use crate::cli::config;
 use crate::database::migrate::Source;
 use crate::database::migrate::lint::Rules;
@@ -11,22 +12,22 @@ use crate::error::{Error, Result};
 /// Where a command works.
 #[derive(Debug, clap::Args)]
 pub(super) struct Where {
-    /// Which database: main (the default), rfq, marketdata, or all
+    /// The database: main, rfq, marketdata, or all [default: main]
     #[arg(long, global = true, value_name = "NAME", value_parser = parse_name)]
-    database: Option<Which>,
-    /// Every database, side by side; after `down`, every migration
+    pub(super) database: Option<Which>,
+    /// All databases, side by side; with `down`, all migrations
     #[arg(long, global = true)]
     pub(super) all: bool,
-    /// A folder of Diesel migrations, instead of those that are compiled in
+    /// A folder of Diesel migrations [default: the migrations that are compiled in]
     #[arg(long, global = true, value_name = "PATH")]
-    dir: Option<PathBuf>,
-    /// The database, instead of the environment's
+    pub(super) dir: Option<PathBuf>,
+    /// The URL of the database [default: from the environment]
     #[arg(long, global = true, value_name = "URL")]
-    url: Option<String>,
+    pub(super) url: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
+pub(super) enum Which {
     All,
     One(DatabaseName),
 }
@@ -54,7 +55,7 @@ pub(super) struct Target {
 /// A folder without its database.
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
-    /// What to call it, where there are several.
+    /// The database, or the path.
     pub(super) name: String,
     pub(super) source: Source,
     pub(super) rules: Rules,
@@ -63,9 +64,6 @@ pub(super) struct Folder {
 impl Where {
     pub(super) fn targets(&self) -> Result<Vec<Target>> {
         if self.all || self.database == Some(Which::All) {
-            if self.dir.is_some() || self.url.is_some() {
-                return Err(Error::configuration("all databases, or one by --dir and --url: leave one of them out"));
-            }
             let config = config()?;
             return config.databases.iter().map(|name| self.target(*name)).collect();
         }
@@ -100,21 +98,29 @@ impl Where {
             let rules = if tenants { Rules::Tenants } else { Rules::General };
             return vec![Folder { name: path.display().to_string(), source: Source::Directory(path.clone()), rules }];
         }
-        let one = [self.one()];
-        let all = self.all || self.database == Some(Which::All);
-        let names = if all { DatabaseName::ALL } else { &one };
-        let folder = |name: &DatabaseName| {
-            let path = PathBuf::from("migrations").join(name.as_str());
-            let source = if path.is_dir() { Source::Directory(path) } else { Source::Embedded(*name) };
-            Folder { name: name.to_string(), source, rules: Rules::of(*name) }
+        let folder = |name: DatabaseName| {
+            let path = here::folder_of(name);
+            let source = if path.is_dir() { Source::Directory(path) } else { Source::Embedded(name) };
+            Folder { name: name.to_string(), source, rules: Rules::of(name) }
         };
-        names.iter().map(folder).collect()
+        self.names().into_iter().map(folder).collect()
+    }
+
+    /// The databases that are meant, without asking the environment.
+    fn names(&self) -> Vec<DatabaseName> {
+        if self.all || self.database == Some(Which::All) { DatabaseName::ALL.to_vec() } else { vec![self.one()] }
+    }
+
+    /// Tells of migrations that lie here and are not taken, because no folder is named.
+    pub(super) fn note_what_is_left_out(&self) {
+        if self.dir.is_none() {
+            here::note_what_is_left_out(&self.names());
+        }
     }
 
     /// Where a new migration goes.
-    pub(super) fn folder(&self) -> PathBuf {
-        let name = self.one();
-        self.dir.clone().unwrap_or_else(|| PathBuf::from("migrations").join(name.as_str()))
+    pub(super) fn folder(&self) -> Result<PathBuf> {
+        self.dir.clone().map_or_else(|| here::folder_for_new(self.one()), Ok)
     }
 }
 

@@ -11,21 +11,22 @@ use crate::database::{Database, DatabaseName};
 use crate::error::Result;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  bedplate outbox status\n  bedplate outbox status --database rfq")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
-    /// Which database: main or rfq
+    /// The database: main or rfq
     #[arg(long, global = true, value_name = "NAME", default_value = "main", value_parser = parse_name)]
     database: DatabaseName,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what waits, what fails and what was given up
+    /// Show pending messages, retries and dead letters
     Status(status::Args),
-    /// Bring dead letters back
+    /// Publish dead letters again
     Replay(replay::Args),
-    /// Publish to a webhook, until Ctrl-C
+    /// Publish messages to a webhook, until Ctrl-C
     Relay(relay::Args),
 }
 

@@ -19,29 +19,29 @@ use crate::outbox::{Relay, RelayOptions, Relayed, RetryPolicy, Webhook, WebhookS
     after_help = "Examples:\n  BEDPLATE_WEBHOOK_SECRET=whsec_... bedplate outbox relay --webhook https://example.org/hooks\n  \
     bedplate outbox relay --webhook http://localhost:8080/hooks --secret-file secret.txt --once\n  \
     bedplate outbox relay --webhook https://example.org/hooks --workers 4 --database rfq\n\n\
-    Messages are signed as https://www.standardwebhooks.com has it. They come at least once: receivers know them again \
-    by the header webhook-id. Ctrl-C waits for what is under way and lets the rest go."
+    Messages are signed as https://www.standardwebhooks.com has it. A message may come more than once: its header webhook-id \
+    stays the same. Ctrl-C waits for the messages that are under way."
 )]
 pub(super) struct Args {
-    /// Where to post: http or https
+    /// The URL to post to: http or https
     #[arg(long, value_name = "URL")]
     webhook: String,
-    /// A file with the secret that signs: whsec_ and base64, or any text of 24 bytes and more, which is taken as it is: no base64
+    /// A file with the secret that signs: whsec_ and base64, or a text of 24 bytes or more, which is used as it is
     #[arg(long, value_name = "FILE", conflicts_with = "secret_env")]
     secret_file: Option<PathBuf>,
-    /// The variable with the secret
+    /// The environment variable with the secret
     #[arg(long, value_name = "NAME", default_value = "BEDPLATE_WEBHOOK_SECRET")]
     secret_env: String,
-    /// Publish what is due, and end
+    /// One pass over the due messages, then an end
     #[arg(long)]
     once: bool,
-    /// So many workers side by side
+    /// Number of workers
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
-    /// So long the receiver may take for a message
+    /// Seconds to wait for the receiver, for each message
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
     timeout: u64,
-    /// After so many failures a message is dead
+    /// Maximum number of attempts before a message becomes a dead letter
     #[arg(long, value_name = "COUNT", default_value_t = RetryPolicy::default().max_attempts, value_parser = clap::value_parser!(i32).range(1..))]
     max_attempts: i32,
 }

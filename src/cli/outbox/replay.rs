@@ -12,17 +12,17 @@ const BATCH: u16 = 1000;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  bedplate outbox replay --id 019a7c3e-0000-7000-8000-000000000001\n  \
     bedplate outbox replay --type invoice.requested\n  bedplate outbox replay --all --database rfq\n\n\
-    A dead letter that comes back is tried as often as a new message. Later messages of its entity may have gone out \
+    A replayed dead letter gets as many attempts as a new message. Later messages of its entity may have been published \
     before it.")]
 #[group(required = true, multiple = false, id = "which")]
 pub(super) struct Args {
-    /// Every dead letter
+    /// All dead letters
     #[arg(long, group = "which")]
     all: bool,
-    /// The one with this event id, or this id
+    /// A dead letter, by its event id or its id
     #[arg(long, value_name = "ID", group = "which")]
     id: Option<Uuid>,
-    /// Those of an event type
+    /// The event type of the dead letters
     #[arg(long = "type", value_name = "TYPE", group = "which")]
     event_type: Option<String>,
 }

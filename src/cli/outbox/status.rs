@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::super::ui::table;
+use crate::cli::json::Json;
 use crate::database::{Database, DatabaseName};
 use crate::error::Result;
 use crate::outbox::{OutboxEvent, OutboxStatus};
@@ -10,12 +11,11 @@ use crate::outbox::{OutboxEvent, OutboxStatus};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  bedplate outbox status\n  bedplate outbox status --database rfq --json")]
 pub(super) struct Args {
-    /// So many dead letters are shown, the last ones
+    /// Maximum number of dead letters to show, newest first
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     dead_letters: u16,
-    /// For programs
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: Json,
 }
 
 pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) -> Result<()> {
@@ -31,7 +31,7 @@ pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) ->
         };
         database.system_tx("outbox.status", read).await?
     };
-    if args.json {
+    if args.output.json {
         println!("{}", to_json(&status, &dead));
     } else {
         print(&status, &dead);
