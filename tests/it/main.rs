@@ -11,6 +11,8 @@
     reason = "tests fail by panicking"
 )]
 
+mod support;
+
 mod agent_results;
 mod api_keys;
 mod audit;
@@ -62,6 +64,7 @@ mod maintain;
 mod marketdata;
 mod marketdata_load;
 mod migrate_faults;
+mod migrate_kinds;
 mod migrate_lint;
 mod migrate_pooler;
 mod migrate_promises;
@@ -91,12 +94,10 @@ mod rfq;
 mod rfq_races;
 mod schema_docs;
 mod seeds;
+#[cfg(feature = "tower-sessions")]
 mod session_http;
 mod sessions;
-mod support;
 mod tenants;
 mod tracing_of_queries;
 mod transactions;
 mod users;
-
-#[cfg(feature = "tower-sessions")]

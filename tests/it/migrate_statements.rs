@@ -143,11 +143,13 @@ async fn a_runner_that_is_killed_in_a_concurrent_build_leaves_nothing_locked(#[f
     let mut runner = std::process::Command::new(env!("CARGO_BIN_EXE_bedplate"));
     let mut runner = runner.args(arguments).stderr(std::process::Stdio::null()).spawn().unwrap();
     let mut watcher = connection(&empty_db).await;
-    let building = "SELECT count(*) FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting%'";
+    let building = "SELECT count(*) FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting%' AND datname = current_database()";
     until(&mut watcher, building).await;
     runner.kill().unwrap();
     runner.wait().unwrap();
-    until(&mut watcher, "SELECT (NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory'))::int").await;
+    let runners = "SELECT (NOT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid) \
+                    WHERE locktype = 'advisory' AND datname = current_database()))::int";
+    until(&mut watcher, runners).await;
     assert_eq!(indexes(&empty_db).await, ["a_id INVALID"]);
     assert_eq!(
         folder.status(&empty_db).await,

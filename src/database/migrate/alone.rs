@@ -169,6 +169,44 @@ pub(super) async fn text(session: &Session, statement: &Statement) -> Result<Str
     Ok(statement.sql.clone())
 }
 
+/// Waits until no other session builds or cleans the table of a statement that works without blocking. In line behind
+/// another build it would hold a snapshot, which that build waits for: PostgreSQL ends one of the two then. Returns
+/// whether there is nothing to wait for any more.
+pub(super) async fn until_free(
+    session: &Session,
+    statement: &Statement,
+    patience: Duration,
+    on_event: Watcher<'_>,
+) -> Result<bool, tokio_postgres::Error> {
+    let name = match Leaves::of(statement) {
+        Leaves::Index { table: name, .. }
+        | Leaves::Reindexed { of: Some(name) }
+        | Leaves::Dropped { index: name }
+        | Leaves::Detached { parent: name, .. } => quote_literal(&name),
+        Leaves::Reindexed { of: None } | Leaves::Unknown => return Ok(true),
+    };
+    let busy = format!(
+        "SELECT 1 FROM pg_locks AS l WHERE l.granted AND l.pid <> pg_backend_pid() \
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+            AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
+            AND (l.relation = to_regclass({name}) OR l.relation = (SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass({name}))) \
+          LIMIT 1"
+    );
+    let (started, mut told) = (Instant::now(), false);
+    while !session.try_rows(&busy).await?.is_empty() {
+        if started.elapsed() > patience {
+            return Ok(false);
+        }
+        if !std::mem::replace(&mut told, true) {
+            on_event(Event::Blocked {
+                by: format!("{} waited for another session at work on its table", statement.excerpt()),
+            });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(true)
+}
+
 /// Takes away what an interrupted build has left. `sent`: what was there before; the error that is returned says what
 /// to do where nobody can tell whose an index is.
 pub(super) async fn clean(

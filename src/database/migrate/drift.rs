@@ -170,7 +170,7 @@ fn pending(
         found.push((Difference::Interrupted, message));
         if let Some(statement) = run.may_have_run {
             let message = format!(
-                "its statement {statement} may have run: its runner ended before it saw the statement's end; `migrate up` looks \
+                "its statement {statement} was sent, and its runner ended before it saw the statement's end: `migrate up` looks \
                  for what the statement has made, and asks where it finds nothing"
             );
             found.push((Difference::MayHaveRun, message));

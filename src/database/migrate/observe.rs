@@ -89,10 +89,15 @@ impl Observer {
         true
     }
 
-    async fn look(&mut self) -> Option<String> {
+    /// Connects, where it has not yet.
+    pub(super) async fn connect(&mut self) {
         if self.session.is_none() {
             self.session = Session::open(&self.url, Some(Duration::from_secs(1))).await.ok();
         }
+    }
+
+    async fn look(&mut self) -> Option<String> {
+        self.connect().await;
         let pid = self.pid;
         let session = self.session.as_ref()?;
         let rows = session

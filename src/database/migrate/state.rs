@@ -135,6 +135,12 @@ impl State {
         Some(after)
     }
 
+    /// Whether the transaction that begins with this statement can write nothing, so that its record is written behind it.
+    pub(super) fn reads_only(&self, first: &Statement) -> bool {
+        let by_default = self.settings.get("default_transaction_read_only").is_some_and(|value| value == "on");
+        first.is_read_only() || (by_default && !first.is_read_write())
+    }
+
     /// The same state, of which nobody knows what these statements made of it.
     pub(super) fn uncertain(&self, first: usize, end: usize) -> Self {
         let mut state = self.clone();

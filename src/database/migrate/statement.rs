@@ -116,6 +116,10 @@ impl Statement {
         self.has_modes() && self.words.windows(2).any(|pair| pair == ["READ", "ONLY"])
     }
 
+    pub(super) fn is_read_write(&self) -> bool {
+        self.kind() == Kind::Begin && self.words.windows(2).any(|pair| pair == ["READ", "WRITE"])
+    }
+
     /// Whether a failure may leave a part of it: it ends transactions itself.
     pub(super) fn may_stop_half_way(&self) -> bool {
         ["DO", "CALL"].contains(&self.first())

@@ -209,7 +209,7 @@ impl<'w> Work<'w> {
     ) -> Result<(), Failure> {
         let (session, of, first, end) = (self.session, self.checked.statements, unit.first, unit.end());
         let quiet = unit.statements.iter().all(Statement::is_quiet);
-        let read_only = unit.statements[0].is_read_only();
+        let read_only = self.state.reads_only(&unit.statements[0]);
         let begin = if unit.statements[0].kind() == Kind::Begin { &unit.statements[0].sql } else { "BEGIN" };
         session.send(begin).await.map_err(around)?;
         let (mut sent, mut listens) = (Vec::new(), false);
@@ -283,6 +283,10 @@ impl<'w> Work<'w> {
         let patience = self.options.retry_for;
         let clean = alone::clean(session, self.observer, statement, &before, patience, on_event).await;
         clean.map_err(at_place)?.map_err(|message| Failure::told(message, place.clone()))?;
+        if !alone::until_free(session, statement, patience, on_event).await.map_err(at_place)? {
+            let message = "another session is at work on the same table: wait until it ends".to_owned();
+            return Err(Failure::told(message, place));
+        }
         let text = alone::text(session, statement).await.map_err(at_place)?;
         let sent = history::sent(&session.schema, id, &serde_json::to_string(&before).unwrap_or_default());
         self.persist(&sent, on_event).await?;
@@ -387,8 +391,10 @@ impl<'w> Work<'w> {
         if let Some(line) = self.checked.left_out.filter(|_| transaction) {
             message = format!("{message}; {}", left_out(self.script.file, line));
         }
-        if failure.keeps_sent || (failure.is_lost() && self.before.is_some()) {
+        if failure.keeps_sent {
             message = format!("{message}; this statement may have run: {}", resume::what_to_do(&migration.name));
+        } else if failure.is_lost() && self.before.is_some() {
+            message = format!("{message}; this statement may have run: the next run finds out, or asks");
         }
         self.record_failure(&message, id, failure.keeps_sent).await;
         let done = self.progress.done;
@@ -410,7 +416,11 @@ impl<'w> Work<'w> {
         let remaining = self.options.retry_for.saturating_sub(self.started.elapsed()).min(LONGEST_LOOK);
         let looked = match blocked {
             Some(blocked) => self.observer.until_let_go(blocked, remaining).await,
-            None => false,
+            // Who holds it is only seen while a statement waits: the next one is looked at in time.
+            None => {
+                self.observer.connect().await;
+                false
+            }
         };
         if !looked {
             tokio::time::sleep(self.pauses.next().unwrap_or(LONGEST_PAUSE)).await;

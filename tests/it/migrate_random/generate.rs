@@ -109,7 +109,7 @@ struct Session {
     app_first: bool,
     scratch: Option<bool>,
     prepared: bool,
-    /// Whether the migration set its own; the runner's is nobody else's business.
+    /// Whether the migration set its own: that of the runner is not compared.
     lock_timeout: bool,
     /// Whether `app.x` was set; behind a RESET its value is empty and no longer NULL.
     reads_x: bool,

@@ -161,7 +161,7 @@ impl Round {
             if well {
                 return Ok(());
             }
-            if !matches!(struck, Struck::Killed | Struck::Cut) || runner.said().contains("may have run") {
+            if !matches!(struck, Struck::Killed | Struck::Cut) || runner.reason().contains("may have run") {
                 self.answer(runner, watcher).await?;
             }
         }
@@ -253,8 +253,7 @@ impl Round {
         }
         if said.contains("may have run") {
             let step = step.ok_or_else(|| format!("no statement of {} is open: {said}", migration.name))?;
-            let excerpt: String = step.sql.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(30).collect();
-            if !said.contains(&excerpt) {
+            if !said.contains(&excerpt(&step.sql, 30)) {
                 return Err(format!("the refusal does not name {}: {said}", step.sql));
             }
             self.counts.may_have_run += 1;
@@ -265,9 +264,10 @@ impl Round {
         if partition.is_some() && said.contains("pending detach") {
             return runner.repair("--ran", &migration.name).await;
         }
-        let lost = migration.steps.iter().take(done).any(|step| step.of_session);
-        let about_session = ["repeat", "scratch"].iter().any(|word| said.contains(word));
-        if lost && about_session {
+        // A refusal to go on without the session names the statement that has to be repeated.
+        let session = migration.steps.iter().take(done).filter(|step| step.of_session);
+        let named = session.map(|step| excerpt(&step.sql, 15)).any(|excerpt| said.contains(&excerpt));
+        if said.contains("repeat") && named {
             return self.finish_by_hand(runner, &migration, done).await;
         }
         Err(format!("`up` failed although nothing was in its way: {said}"))
@@ -317,6 +317,11 @@ impl Round {
         compare::psql(&runner.url, &rest, false).await?;
         runner.repair("--accept", &migration.name).await
     }
+}
+
+/// The beginning of a statement, in one line.
+fn excerpt(sql: &str, characters: usize) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(characters).collect()
 }
 
 async fn ran(watcher: &mut AsyncPgConnection, step: &Step) -> Ran {

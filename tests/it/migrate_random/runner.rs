@@ -47,9 +47,11 @@ impl Runner {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
-    /// The line that says why it failed.
+    /// The part of it that says why it failed.
     pub fn reason(&self) -> String {
-        self.said().trim().lines().next_back().unwrap_or_default().to_owned()
+        let said = self.said();
+        let said = said.trim();
+        said.rfind("error:").map_or(said, |start| &said[start..]).to_owned()
     }
 
     /// Whether it ended well.
