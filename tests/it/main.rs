@@ -73,6 +73,7 @@ mod migrate_readers;
 mod migrate_side_by_side;
 mod migrate_statements;
 mod migrate_verify;
+mod migrate_verify_catalogue;
 mod migrations;
 mod organizations;
 mod outbox;

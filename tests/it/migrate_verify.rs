@@ -72,7 +72,7 @@ fn good() -> Folder {
 #[case::nothing("", "")]
 #[case::policy("DROP POLICY all_of_it ON two;", "+ policy two all_of_it")]
 #[case::grant("REVOKE SELECT ON two FROM pg_monitor;", "+ relation two")]
-#[case::comment("COMMENT ON TABLE two IS NULL;", "+ relation two")]
+#[case::comment("COMMENT ON TABLE two IS NULL;", "+ comment on table public.two")]
 #[case::index("DROP INDEX one_word", "+ index CREATE INDEX one_word")]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_down_forgets_is_found(good: Folder, #[case] forgotten: &str, #[case] found: &str) {

@@ -55,6 +55,7 @@ pub use plan::{PlannedMigration, PlannedStatement, TableLock, TableWork, plan};
 pub use run::{run, run_with};
 pub use schema_rs::Freshness;
 pub use script::Script;
+pub use snapshot::{CatalogueColumn, Comparison, catalogue};
 pub use statement::Statement;
 pub use status::{MigrationState, MigrationStatus, history, status};
 pub use verify::{Rows, Verification, Verified, Verify, verify};

@@ -1,0 +1,140 @@
+//! What is not compared: what belongs to the whole server, and what is no schema.
+
+use super::table::{Table, not};
+
+const OF_SERVER: &str = "The whole server shares it, and other databases change it meanwhile.";
+const ANALYZE: &str = "ANALYZE writes it from rows.";
+const INITIAL: &str = "The rights that an object began with; the rights themselves are compared.";
+
+pub(super) const TABLES: &[Table] = &[
+    Table {
+        name: "pg_init_privs",
+        lines: None,
+        columns: &[
+            not("objoid", INITIAL),
+            not("classoid", INITIAL),
+            not("objsubid", INITIAL),
+            not("privtype", INITIAL),
+            not("initprivs", INITIAL),
+        ],
+    },
+    Table {
+        name: "pg_statistic",
+        lines: None,
+        columns: &[
+            not("starelid", ANALYZE),
+            not("staattnum", ANALYZE),
+            not("stainherit", ANALYZE),
+            not("stanullfrac", ANALYZE),
+            not("stawidth", ANALYZE),
+            not("stadistinct", ANALYZE),
+            not("stakind1", ANALYZE),
+            not("stakind2", ANALYZE),
+            not("stakind3", ANALYZE),
+            not("stakind4", ANALYZE),
+            not("stakind5", ANALYZE),
+            not("staop1", ANALYZE),
+            not("staop2", ANALYZE),
+            not("staop3", ANALYZE),
+            not("staop4", ANALYZE),
+            not("staop5", ANALYZE),
+            not("stacoll1", ANALYZE),
+            not("stacoll2", ANALYZE),
+            not("stacoll3", ANALYZE),
+            not("stacoll4", ANALYZE),
+            not("stacoll5", ANALYZE),
+            not("stanumbers1", ANALYZE),
+            not("stanumbers2", ANALYZE),
+            not("stanumbers3", ANALYZE),
+            not("stanumbers4", ANALYZE),
+            not("stanumbers5", ANALYZE),
+            not("stavalues1", ANALYZE),
+            not("stavalues2", ANALYZE),
+            not("stavalues3", ANALYZE),
+            not("stavalues4", ANALYZE),
+            not("stavalues5", ANALYZE),
+        ],
+    },
+    Table {
+        name: "pg_statistic_ext_data",
+        lines: None,
+        columns: &[
+            not("stxoid", ANALYZE),
+            not("stxdinherit", ANALYZE),
+            not("stxdndistinct", ANALYZE),
+            not("stxddependencies", ANALYZE),
+            not("stxdmcv", ANALYZE),
+            not("stxdexpr", ANALYZE),
+        ],
+    },
+    Table {
+        name: "pg_largeobject",
+        lines: None,
+        columns: &[not("loid", "It holds data."), not("pageno", "It holds data."), not("data", "It holds data.")],
+    },
+    Table {
+        name: "pg_authid",
+        lines: None,
+        columns: &[
+            not("oid", OF_SERVER),
+            not("rolname", OF_SERVER),
+            not("rolsuper", OF_SERVER),
+            not("rolinherit", OF_SERVER),
+            not("rolcreaterole", OF_SERVER),
+            not("rolcreatedb", OF_SERVER),
+            not("rolcanlogin", OF_SERVER),
+            not("rolreplication", OF_SERVER),
+            not("rolbypassrls", OF_SERVER),
+            not("rolconnlimit", OF_SERVER),
+            not("rolpassword", OF_SERVER),
+            not("rolvaliduntil", OF_SERVER),
+        ],
+    },
+    Table {
+        name: "pg_auth_members",
+        lines: None,
+        columns: &[
+            not("roleid", OF_SERVER),
+            not("member", OF_SERVER),
+            not("grantor", OF_SERVER),
+            not("admin_option", OF_SERVER),
+            not("oid", OF_SERVER).since(16),
+            not("inherit_option", OF_SERVER).since(16),
+            not("set_option", OF_SERVER).since(16),
+        ],
+    },
+    Table {
+        name: "pg_tablespace",
+        lines: None,
+        columns: &[
+            not("oid", OF_SERVER),
+            not("spcname", OF_SERVER),
+            not("spcowner", OF_SERVER),
+            not("spcacl", OF_SERVER),
+            not("spcoptions", OF_SERVER),
+        ],
+    },
+    Table {
+        name: "pg_parameter_acl",
+        lines: None,
+        columns: &[not("oid", OF_SERVER), not("parname", OF_SERVER), not("paracl", OF_SERVER)],
+    },
+    Table {
+        name: "pg_replication_origin",
+        lines: None,
+        columns: &[not("roident", OF_SERVER), not("roname", OF_SERVER)],
+    },
+    Table {
+        name: "pg_shdepend",
+        lines: None,
+        columns: &[
+            not("dbid", OF_SERVER),
+            not("classid", OF_SERVER),
+            not("objid", OF_SERVER),
+            not("objsubid", OF_SERVER),
+            not("refclassid", OF_SERVER),
+            not("refobjid", OF_SERVER),
+            not("deptype", OF_SERVER),
+        ],
+    },
+];

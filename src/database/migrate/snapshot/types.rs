@@ -1,0 +1,166 @@
+//! Types, casts, collations and conversions.
+
+use super::table::{Lines, OBJECT, OBJECT_ID, Table, not, rights, shown, within};
+
+pub(super) const TABLES: &[Table] = &[
+    Table {
+        name: "pg_type",
+        lines: Some(Lines {
+            kind: "type",
+            object: "t.oid::regtype",
+            from: "pg_type AS t",
+            // An array's type and a table's row type come with the other; the latter can have rights of its own.
+            condition: "t.typnamespace IN (@schemas) AND NOT EXISTS (SELECT FROM pg_type AS e WHERE e.typarray = t.oid) \
+                AND (t.typrelid = 0 OR t.typrelid IN (@relations) AND ((t.typacl IS NOT NULL \
+                AND array(SELECT o::text FROM unnest(t.typacl) AS o ORDER BY 1) \
+                    <> array(SELECT o::text FROM unnest(acldefault('T'::\"char\", t.typowner)) AS o ORDER BY 1)) \
+                OR EXISTS (SELECT FROM pg_class AS c WHERE c.oid = t.typrelid AND c.relkind = 'c')))",
+            built_in: Some("t.oid"),
+            member: ("'pg_type'::regclass", "t.oid"),
+        }),
+        columns: &[
+            not("oid", OBJECT_ID),
+            within("typname", OBJECT),
+            within("typnamespace", OBJECT),
+            shown("typowner", "t.typowner::regrole"),
+            shown("typlen", "CASE WHEN t.typtype = 'b' THEN t.typlen END"),
+            shown("typbyval", "CASE WHEN t.typtype = 'b' THEN t.typbyval END"),
+            shown("typtype", "t.typtype"),
+            shown("typcategory", "CASE WHEN t.typtype = 'b' THEN t.typcategory END"),
+            shown("typispreferred", "CASE WHEN t.typtype = 'b' THEN t.typispreferred END"),
+            shown("typisdefined", "nullif(t.typisdefined, true)"),
+            shown("typdelim", "CASE WHEN t.typtype = 'b' THEN t.typdelim END"),
+            not("typrelid", "The relation of a composite type is compared in pg_class."),
+            shown("typsubscript", "CASE WHEN t.typtype = 'b' THEN t.typsubscript END"),
+            shown("typelem", "CASE WHEN t.typtype = 'b' THEN nullif(t.typelem, 0)::regtype END"),
+            not("typarray", "The array's type comes with the type."),
+            shown("typinput", "CASE WHEN t.typtype = 'b' THEN t.typinput END"),
+            shown("typoutput", "CASE WHEN t.typtype = 'b' THEN t.typoutput END"),
+            shown("typreceive", "CASE WHEN t.typtype = 'b' THEN t.typreceive END"),
+            shown("typsend", "CASE WHEN t.typtype = 'b' THEN t.typsend END"),
+            shown("typmodin", "CASE WHEN t.typtype = 'b' THEN t.typmodin END"),
+            shown("typmodout", "CASE WHEN t.typtype = 'b' THEN t.typmodout END"),
+            shown("typanalyze", "CASE WHEN t.typtype = 'b' THEN t.typanalyze END"),
+            shown("typalign", "CASE WHEN t.typtype = 'b' THEN t.typalign END"),
+            shown("typstorage", "CASE WHEN t.typtype = 'b' THEN t.typstorage END"),
+            shown("typnotnull", "nullif(t.typnotnull, false)"),
+            shown("typbasetype", "format_type(nullif(t.typbasetype, 0), t.typtypmod)"),
+            within("typtypmod", "typbasetype"),
+            not("typndims", "The server does not enforce the number of dimensions."),
+            shown("typcollation", "nullif(t.typcollation, 0)::regcollation"),
+            within("typdefaultbin", "typdefault"),
+            shown("typdefault", "t.typdefault"),
+            rights("typacl", "'T'::\"char\"", "t.typowner"),
+        ],
+    },
+    Table {
+        name: "pg_enum",
+        lines: Some(Lines {
+            kind: "label",
+            object: "t.enumtypid::regtype, quote_literal(t.enumlabel)",
+            from: "pg_enum AS t",
+            condition: "EXISTS (SELECT FROM pg_type AS y WHERE y.oid = t.enumtypid AND y.typnamespace IN (@schemas))",
+            built_in: None,
+            member: ("'pg_type'::regclass", "t.enumtypid"),
+        }),
+        columns: &[
+            not("oid", OBJECT_ID),
+            within("enumtypid", OBJECT),
+            // The numbers are fractions, and the order alone has a meaning.
+            shown(
+                "enumsortorder",
+                "(SELECT count(*) FROM pg_enum AS o WHERE o.enumtypid = t.enumtypid AND o.enumsortorder <= t.enumsortorder)",
+            ),
+            within("enumlabel", OBJECT),
+        ],
+    },
+    Table {
+        name: "pg_range",
+        lines: Some(Lines {
+            kind: "range",
+            object: "t.rngtypid::regtype",
+            from: "pg_range AS t",
+            condition: "EXISTS (SELECT FROM pg_type AS y WHERE y.oid = t.rngtypid AND y.typnamespace IN (@schemas))",
+            built_in: Some("t.rngtypid"),
+            member: ("'pg_type'::regclass", "t.rngtypid"),
+        }),
+        columns: &[
+            within("rngtypid", OBJECT),
+            shown("rngsubtype", "t.rngsubtype::regtype"),
+            shown("rngmultitypid", "t.rngmultitypid::regtype"),
+            shown("rngcollation", "nullif(t.rngcollation, 0)::regcollation"),
+            shown(
+                "rngsubopc",
+                "(SELECT concat_ws('.', opcnamespace::regnamespace, quote_ident(opcname)) FROM pg_opclass WHERE oid = t.rngsubopc)",
+            ),
+            shown("rngcanonical", "nullif(t.rngcanonical::text, '-')"),
+            shown("rngsubdiff", "nullif(t.rngsubdiff::text, '-')"),
+        ],
+    },
+    Table {
+        name: "pg_cast",
+        lines: Some(Lines {
+            kind: "cast",
+            object: "t.castsource::regtype, 'AS', t.casttarget::regtype",
+            from: "pg_cast AS t",
+            condition: "true",
+            built_in: Some("t.oid"),
+            member: ("'pg_cast'::regclass", "t.oid"),
+        }),
+        columns: &[
+            not("oid", OBJECT_ID),
+            within("castsource", OBJECT),
+            within("casttarget", OBJECT),
+            shown("castfunc", "nullif(t.castfunc, 0)::regprocedure"),
+            shown("castcontext", "t.castcontext"),
+            shown("castmethod", "t.castmethod"),
+        ],
+    },
+    Table {
+        name: "pg_collation",
+        lines: Some(Lines {
+            kind: "collation",
+            object: "concat_ws('.', t.collnamespace::regnamespace, quote_ident(t.collname))",
+            from: "pg_collation AS t",
+            condition: "t.collnamespace IN (@schemas)",
+            built_in: Some("t.oid"),
+            member: ("'pg_collation'::regclass", "t.oid"),
+        }),
+        columns: &[
+            not("oid", OBJECT_ID),
+            within("collname", OBJECT),
+            within("collnamespace", OBJECT),
+            shown("collowner", "t.collowner::regrole"),
+            shown("collprovider", "t.collprovider"),
+            shown("collisdeterministic", "nullif(t.collisdeterministic, true)"),
+            shown("collencoding", "nullif(t.collencoding, -1)"),
+            shown("collcollate", "t.collcollate"),
+            shown("collctype", "t.collctype"),
+            shown("colliculocale", "t.colliculocale").until(16),
+            shown("colllocale", "t.colllocale").since(17),
+            shown("collicurules", "t.collicurules").since(16),
+            shown("collversion", "t.collversion"),
+        ],
+    },
+    Table {
+        name: "pg_conversion",
+        lines: Some(Lines {
+            kind: "conversion",
+            object: "concat_ws('.', t.connamespace::regnamespace, quote_ident(t.conname))",
+            from: "pg_conversion AS t",
+            condition: "t.connamespace IN (@schemas)",
+            built_in: Some("t.oid"),
+            member: ("'pg_conversion'::regclass", "t.oid"),
+        }),
+        columns: &[
+            not("oid", OBJECT_ID),
+            within("conname", OBJECT),
+            within("connamespace", OBJECT),
+            shown("conowner", "t.conowner::regrole"),
+            shown("conforencoding", "pg_encoding_to_char(t.conforencoding)"),
+            shown("contoencoding", "pg_encoding_to_char(t.contoencoding)"),
+            shown("conproc", "t.conproc"),
+            shown("condefault", "nullif(t.condefault, false)"),
+        ],
+    },
+];
