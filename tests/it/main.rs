@@ -74,6 +74,7 @@ mod migrate_side_by_side;
 mod migrate_statements;
 mod migrate_verify;
 mod migrate_verify_catalogue;
+mod migrate_verify_forgotten;
 mod migrations;
 mod organizations;
 mod outbox;
