@@ -122,7 +122,6 @@ async fn a_full_disk_is_an_error(#[future(awt)] db: TestDatabase) {
             error(&output, 1).starts_with("error: writing to standard output: No space left on device"),
             "{arguments:?}: {output:?}"
         );
-        assert_eq!(err(&output).lines().count(), 1, "{arguments:?}: {output:?}");
     }
 }
 
@@ -179,9 +178,19 @@ async fn the_servers_notices_are_shown_to_those_who_ask(#[future(awt)] empty_db:
     }
     let asked = run(&[("RUST_LOG", "tokio_postgres=info")], &[]);
     assert!(asked.contains("hush: a notice") && asked.contains("already exists, skipping"), "{asked}");
+
+    // At a terminal the log has colours, unless its user says no.
+    let green = "\u{1b}[32m";
+    for (no_color, coloured) in [("", true), ("1", false)] {
+        run(&[], &["down"]);
+        let vars = [("DATABASE_URL", empty_db.reveal()), ("RUST_LOG", "tokio_postgres=info"), ("NO_COLOR", no_color)];
+        let arguments = ["migrate", "--dir", migrations.path().to_str().unwrap()];
+        let (terminal, _) = at_a_terminal(command(Path::new("."), &vars, &arguments), "stderr");
+        assert_eq!((terminal.contains("hush: a notice"), terminal.contains(green)), (true, coloured), "{terminal:?}");
+    }
 }
 
-/// Below `info` the driver logs each query with its values: nothing in RUST_LOG brings that about.
+/// Below `info` the driver logs each query with its values: nothing in `RUST_LOG` brings that about.
 #[rstest]
 #[case("tokio_postgres=trace")]
 #[case("tokio_postgres::query=trace")]
@@ -221,11 +230,10 @@ fn at_a_terminal(mut command: Command, stream: &str) -> (String, Output) {
     (reader.join().unwrap(), output)
 }
 
-/// Each stream is judged by itself, and NO_COLOR is heard.
+/// Each stream is judged by itself, and `NO_COLOR` is heard.
 #[rstest]
 #[case::help("stdout", &["--help"])]
 #[case::wrong_usage("stderr", &["nonsense"])]
-#[case::log("stderr", &["status"])]
 fn colours_are_for_terminals(#[case] stream: &str, #[case] arguments: &[&str]) {
     let vars = [("DATABASE_URL", "postgres://u@127.0.0.1:1/x"), ("RUST_LOG", "debug")];
     let run = |more: &[(&str, &str)], stream: &str| {
@@ -277,7 +285,7 @@ fn the_lint_says_which_folder_it_looked_at() {
     assert_eq!(json(stranger.path(), &[])["folder"], compiled_in);
 
     // Migrations as the diesel CLI has them, straight in `migrations`.
-    let good = "UPDATE t SET a = 1 WHERE id = 1;";
+    let good = "SELECT;";
     let make = |path: &Path| {
         std::fs::create_dir_all(path.join("2026-01-01-000000_a")).unwrap();
         for (file, text) in
@@ -330,7 +338,7 @@ async fn a_command_that_leaves_the_folder_here_aside_says_so(#[future(awt)] empt
 
     write("migrations/2026-01-01-000000_a");
     let commands: [&[&str]; 6] =
-        [&["migrate", "status"], &["migrate", "plan"], &["migrate"], &["status"], &["migrate", "redo"], &["up"]];
+        [&["migrate", "status"], &["migrate"], &["migrate", "plan"], &["status"], &["migrate", "redo"], &["up"]];
     for arguments in commands {
         let output = run(stranger.path(), arguments);
         let note = "note: these are the migrations that are compiled in (main";
