@@ -175,7 +175,7 @@ fn load_dot_env() -> Result<()> {
 }
 
 fn one_line(error: &Error) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    ui::visible(&error.to_string()).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What to do, where the error does not say so itself.

@@ -147,3 +147,33 @@ pub(super) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
     }
     table
 }
+
+/// Text from elsewhere with its control characters as escapes: a terminal obeys none of them, and a difference by `\r`
+/// alone is seen. Ends of lines and tabs stay.
+pub(super) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && !matches!(c, '\n' | '\t') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::visible;
+
+    #[rstest]
+    #[case("a\tb\nc", "a\tb\nc")]
+    #[case("-a\r\n+a\n", "-a\\r\n+a\n")]
+    #[case("\u{1b}[31mred", "\\u{1b}[31mred")]
+    #[case("grün\u{7}\u{9b}", "grün\\u{7}\\u{9b}")]
+    fn control_characters_are_seen(#[case] text: &str, #[case] shown: &str) {
+        assert_eq!(visible(text), shown);
+    }
+}

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use super::target::{Target, each, print_json};
-use crate::cli::ui::Progress;
+use crate::cli::ui::{Progress, visible};
 use crate::database::create_beside;
 use crate::database::migrate::{self, Direction, MigrationState, Options, Repair};
 use crate::error::{Error, Result};
@@ -127,7 +127,7 @@ pub(super) async fn ask_before_reverting_all(targets: &[Target], yes: bool) -> R
 /// What was edited, before the line that says so.
 fn show_diffs(error: &Error) {
     if let Error::Drift { problems } = error {
-        problems.iter().filter_map(|problem| problem.diff.as_deref()).for_each(|diff| eprint!("{diff}"));
+        problems.iter().filter_map(|problem| problem.diff.as_deref()).for_each(|diff| eprint!("{}", visible(diff)));
     }
 }
 

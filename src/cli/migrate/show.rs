@@ -2,7 +2,7 @@
 
 use super::here;
 use super::target::{Target, each, print_json};
-use crate::cli::ui::table;
+use crate::cli::ui::{table, visible};
 use crate::database::migrate::{self, Difference, MigrationState, MigrationStatus, Outcome};
 use crate::error::Result;
 
@@ -30,7 +30,7 @@ pub(super) async fn status(targets: &[Target], json: bool) -> Result<()> {
         let problems = migrations.iter().flat_map(|migration| &migration.problems);
         for problem in problems.filter(|problem| problem.difference != Difference::AppliedElsewhere) {
             println!("{} {}", problem.name, problem.message);
-            problem.diff.iter().for_each(|diff| print!("{diff}"));
+            problem.diff.iter().for_each(|diff| print!("{}", visible(diff)));
         }
     }
     Ok(())
