@@ -1,28 +1,45 @@
 //! `bedplate doctor`.
 
+use std::path::PathBuf;
+
 use super::{config, each_database};
 use crate::cli::json::Json;
-use crate::database::{DatabaseName, doctor};
+use crate::database::DatabaseName;
+use crate::database::doctor::{self, Finding, Rulebook};
+use crate::database::migrate::Source;
+use crate::database::migrate::lint::Rules;
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  bedplate doctor\n  bedplate doctor --json | jq -r '.findings[].fix'\n\n\
-    Exit code 5: there are findings.")]
+#[command(after_help = "Examples:\n  bedplate doctor\n  bedplate doctor --json | jq -r '.findings[].fix'\n  \
+    bedplate doctor --dir migrations --tenants\n\nExit code 5: there are findings.")]
 pub(super) struct Args {
     #[command(flatten)]
     output: Json,
+    /// The database's own migrations, for what they declare under [lint]; instead of the compiled-in ones
+    #[arg(long, value_name = "PATH")]
+    dir: Option<PathBuf>,
+    /// Rules of a database with tenants too, for --dir
+    #[arg(long, requires = "dir")]
+    tenants: bool,
 }
 
 pub(super) async fn run(args: &Args) -> Result<()> {
     let config = config()?;
-    let examined = each_database(&config, async |_, config| doctor::examine(&config).await).await?;
+    let examined = if let Some(path) = &args.dir {
+        let rules = if args.tenants { Rules::Tenants } else { Rules::General };
+        let rulebook = Rulebook::read(&Source::Directory(path.clone()), rules)?;
+        vec![(DatabaseName::Main, doctor::examine(&config, &rulebook).await?)]
+    } else {
+        each_database(&config, async |name, config| doctor::examine(&config, &Rulebook::of(name)?).await).await?
+    };
     let names: Vec<_> = examined.iter().map(|(name, _)| *name).collect();
     let joined = |names: &[DatabaseName]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let absent: Vec<_> = config.databases.iter().copied().filter(|name| !names.contains(name)).collect();
-    if !absent.is_empty() {
+    if !absent.is_empty() && args.dir.is_none() {
         eprintln!("note: not checked, because there is no such database: {}", joined(&absent));
     }
-    let findings: Vec<_> = examined
+    let findings: Vec<(DatabaseName, Finding)> = examined
         .into_iter()
         .flat_map(|(name, findings)| findings.into_iter().map(move |finding| (name, finding)))
         .collect();

@@ -29,6 +29,7 @@ mod compose;
 mod connections;
 mod diesel_cli;
 mod doctor;
+mod doctor_rules;
 mod entitlements;
 mod event_conditions;
 mod event_decisions;

@@ -41,7 +41,7 @@ async fn months_are_made_ahead_once(#[future(awt)] db: TestDatabase) {
     assert_eq!(maintain(&db, ahead).await, Maintained::default());
     assert_eq!(partitions(&db).await.len(), 7, "six months and the default");
     // Each is as closed as the others: see `catalogue::` and `audit::`; the doctor agrees.
-    assert_eq!(bedplate::database::doctor::examine(&config(&db.url)).await.unwrap(), []);
+    assert_eq!(crate::doctor::examine(&db, DatabaseName::Main).await, []);
 }
 
 /// 1. Nobody made the month of the present: its entries are in the default partition, beside older ones.
@@ -77,7 +77,7 @@ async fn a_month_that_the_default_partition_holds_is_made(#[future(awt)] db: Tes
     assert_eq!(number(&mut admin, "SELECT count(*) FROM audit_log_default").await, 0);
     assert_eq!(number(&mut admin, &format!("SELECT count(*) FROM {present}")).await, 2);
     assert_eq!(number(&mut admin, "SELECT count(*) FROM pg_class WHERE relname = 'audit_log_caught'").await, 0);
-    assert_eq!(bedplate::database::doctor::examine(&config(&db.url)).await.unwrap(), []);
+    assert_eq!(crate::doctor::examine(&db, DatabaseName::Main).await, []);
     let page = db
         .tenant_tx("list", &home.context, async |tx| {
             tx.audit().list(&AuditFilter::default(), &PageRequest::default()).await

@@ -1,16 +1,18 @@
 //! Indexes: missing, broken, useless.
 
-use super::Check;
+use super::{Check, Scope, seen};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "foreign-key-without-index",
         why: "to delete or change a parent reads the whole child table, and locks wait meanwhile",
+        scope: Scope::Every,
+        seen: seen::FOREIGN_KEYS,
         sql: "SELECT format('%I on %s', conname, name) AS object,
                      format('CREATE INDEX CONCURRENTLY ON %s (%s);', name, (
                          SELECT string_agg(quote_ident(attname), ', ' ORDER BY n)
                            FROM unnest(conkey) WITH ORDINALITY AS k (attnum, n) JOIN pg_attribute AS a USING (attnum)
-                          WHERE attrelid = conrelid)) AS fix
+                          WHERE attrelid = conrelid)) AS fix, family AS about
                 FROM pg_constraint AS c JOIN tables ON tables.oid = conrelid
                WHERE contype = 'f' AND conparentid = 0 AND NOT EXISTS (
                      SELECT FROM pg_index AS i WHERE i.indrelid = conrelid AND i.indpred IS NULL AND i.indisvalid
@@ -20,7 +22,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "index-invalid",
         why: "a CREATE INDEX CONCURRENTLY broke off: every write keeps it, no query uses it",
-        sql: "SELECT i.indexrelid::regclass::text AS object, format('REINDEX INDEX CONCURRENTLY %s;', i.indexrelid::regclass) AS fix
+        scope: Scope::Every,
+        seen: seen::INDEXES,
+        sql: "SELECT i.indexrelid::regclass::text AS object, format('REINDEX INDEX CONCURRENTLY %s;', i.indexrelid::regclass) AS fix, family AS about
                 FROM tables JOIN pg_index AS i ON i.indrelid = tables.oid
                WHERE NOT indisvalid AND NOT EXISTS (
                      SELECT FROM pg_stat_progress_create_index AS p WHERE p.index_relid = i.indexrelid)
@@ -29,8 +33,10 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "index-duplicate",
         why: "another index begins with the same columns: this one only costs writes and space",
+        scope: Scope::Every,
+        seen: seen::INDEXES,
         sql: "SELECT DISTINCT format('%s, by %s', a.indexrelid::regclass, b.indexrelid::regclass) AS object,
-                     format('DROP INDEX CONCURRENTLY %s;', a.indexrelid::regclass) AS fix
+                     format('DROP INDEX CONCURRENTLY %s;', a.indexrelid::regclass) AS fix, family AS about
                 FROM tables
                 JOIN pg_index AS a ON a.indrelid = tables.oid
                 JOIN pg_index AS b ON b.indrelid = a.indrelid AND b.indexrelid <> a.indexrelid
@@ -57,7 +63,9 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "index-unused",
         why: "the table is read, this index (of over 1 MiB) never was: it only costs writes and space",
-        sql: "SELECT s.indexrelid::regclass::text AS object, format('DROP INDEX CONCURRENTLY %s;', s.indexrelid::regclass) AS fix
+        scope: Scope::Every,
+        seen: seen::INDEXES,
+        sql: "SELECT s.indexrelid::regclass::text AS object, format('DROP INDEX CONCURRENTLY %s;', s.indexrelid::regclass) AS fix, family AS about
                 FROM tables
                 JOIN pg_stat_user_indexes AS s ON s.relid = tables.oid
                 JOIN pg_stat_user_tables AS t ON t.relid = tables.oid
@@ -65,18 +73,26 @@ pub(super) const CHECKS: &[Check] = &[
                WHERE s.idx_scan = 0 AND NOT i.indisunique AND i.indisvalid AND NOT relispartition
                  AND t.seq_scan + coalesce(t.idx_scan, 0) > 0
                  AND pg_relation_size(s.indexrelid) > 1024 * 1024
-                 -- The index of a foreign key is for the day when a parent is deleted.
+                 -- The index of a foreign key is for the day when a parent is deleted, unless another one serves it.
                  AND NOT EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND conrelid = i.indrelid
-                                    AND (i.indkey::int2[])[0:cardinality(conkey) - 1] = conkey)
+                                    AND (i.indkey::int2[])[0:cardinality(conkey) - 1] = conkey
+                                    AND NOT EXISTS (
+                                        SELECT FROM pg_index AS o
+                                         WHERE o.indrelid = i.indrelid AND o.indexrelid <> i.indexrelid
+                                           AND o.indisvalid AND o.indpred IS NULL
+                                           AND (o.indisunique OR o.indexrelid < i.indexrelid)
+                                           AND (o.indkey::int2[])[0:cardinality(conkey) - 1] = conkey))
                ORDER BY 1",
     },
     Check {
         name: "index-lost-to-rls",
         why: "its operators are not leakproof: under row-level security bedplate_app reads the whole table instead of it",
+        scope: Scope::Tenants,
+        seen: seen::INDEXES,
         sql: "SELECT i.indexrelid::regclass::text AS object,
                      CASE am.amname
                      WHEN 'btree' THEN format('ALTER TABLE %s ADD COLUMN … text GENERATED ALWAYS AS (…) STORED; -- and index that, after tenant_id', name)
-                     ELSE '-- search through a SECURITY DEFINER function of bedplate_definer, as search_agent_results() does' END AS fix
+                     ELSE '-- search through a SECURITY DEFINER function of bedplate_definer, as search_agent_results() does' END AS fix, family AS about
                 FROM tables
                 JOIN pg_index AS i ON i.indrelid = tables.oid
                 JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_am AS am ON am.oid = c.relam

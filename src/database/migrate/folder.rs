@@ -50,6 +50,9 @@ pub struct Metadata {
     /// Lint rules that do not hold here, each with the reason.
     #[serde(default)]
     pub lint: BTreeMap<String, String>,
+    /// Lint rules that hold although the files do not show it, each with the reason. The doctor asks them.
+    #[serde(default)]
+    pub unseen: BTreeMap<String, String>,
 }
 
 impl Source {
@@ -150,7 +153,7 @@ fn migration(
     let up = file("up.sql")?.ok_or_else(|| wrong("it has no up.sql"))?;
     let metadata = match metadata {
         Some(text) => toml::from_str(&text).map_err(|error| wrong(&format!("metadata.toml: {}", error.message())))?,
-        None => Metadata { run_in_transaction: true, lint: BTreeMap::new() },
+        None => Metadata { run_in_transaction: true, lint: BTreeMap::new(), unseen: BTreeMap::new() },
     };
     Ok(Migration { version, up, down: file("down.sql")?, metadata, name })
 }

@@ -167,6 +167,7 @@ async fn recorded(session: &Session, history: &History, version: &str) -> Result
         metadata: Metadata {
             run_in_transaction: run.run_in_transaction.unwrap_or(true),
             lint: std::collections::BTreeMap::new(),
+            unseen: std::collections::BTreeMap::new(),
         },
     })
 }

@@ -7,7 +7,7 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::file::{File, children, first, has, name, words};
 use super::schema::{altered_table, created_table, made_columns, type_of};
-use super::{Change, Found, Level, Rule, Rules, Scope};
+use super::{Change, Found, Level, Rule, Scope};
 
 const fn rule(name: &'static str, why: &'static str, find: fn(&Change<'_>) -> Vec<Found>) -> Rule {
     Rule { name, why, level: Level::Refuse, scope: Scope::Design, find }
@@ -20,28 +20,54 @@ pub(super) const RULES: &[Rule] = &[
         comment_missing,
     ),
     rule(
-        "search-path",
-        "who calls it could put tables of his own in its way: SET search_path = pg_catalog, pg_temp, or a RETURN body; \
-         SECURITY DEFINER begins with require_tenant(), or it answers for every tenant",
-        search_path,
+        "function-without-search-path",
+        "what it calls depends on the session that calls it: SET search_path = pg_catalog, pg_temp, or a RETURN body",
+        function_without_search_path,
     ),
     rule(
-        "grant-to-public",
+        "definer-without-search-path",
+        "a caller could put tables of its own in its way, with the definer's rights: SET search_path = pg_catalog, pg_temp",
+        definer_without_search_path,
+    ),
+    Rule {
+        scope: Scope::Tenants,
+        ..rule(
+            "definer-without-tenant",
+            "it steps over the policies and answers for every tenant: begin it with require_tenant()",
+            definer_without_tenant,
+        )
+    },
+    rule(
+        "granted-to-public",
         "every login of the server has it, those of other databases too; functions are PUBLIC's unless revoked",
-        grant_to_public,
+        granted_to_public,
     ),
     rule(
         "on-delete-set-null",
         "it would set tenant_id to NULL too, and a distributed database refuses it: CASCADE or RESTRICT",
         on_delete_set_null,
     ),
-    rule("deferrable", "it cannot be the arbiter of an upsert, and a distributed database refuses it", deferrable),
+    rule(
+        "deferrable-constraint",
+        "it cannot be the arbiter of an upsert, and a distributed database refuses it",
+        deferrable_constraint,
+    ),
     rule(
         "serial",
         "its sequence has an owner and grants of its own, and a distributed database has none: uuid, or GENERATED ALWAYS AS IDENTITY",
         serial,
     ),
-    rule("timestamp-without-zone", "it means another moment to every client: timestamptz", timestamp_without_zone),
+    rule("time-without-zone", "it means another moment to every client: timestamptz", time_without_zone),
+    rule(
+        "enum-type",
+        "under row-level security an enum loses its index, and its values cannot be removed: text with a CHECK",
+        enum_type,
+    ),
+    rule(
+        "trigger-by-table-name",
+        "on a distributed table TG_TABLE_NAME is the name of a shard: hand the name over as an argument",
+        trigger_by_table_name,
+    ),
 ];
 
 fn comment_missing(change: &Change<'_>) -> Vec<Found> {
@@ -139,33 +165,63 @@ fn functions(file: &File) -> impl Iterator<Item = (SyntaxNode, String)> + use<> 
     })
 }
 
-fn search_path(change: &Change<'_>) -> Vec<Found> {
-    let mut found = Vec::new();
-    for (node, function) in functions(&change.up) {
+/// A function of the file, and what the rules ask of it.
+struct Made {
+    node: SyntaxNode,
+    name: String,
+    definer: bool,
+    trigger: bool,
+    /// Whether its names mean the same to every caller.
+    pinned: bool,
+}
+
+fn made(change: &Change<'_>) -> impl Iterator<Item = Made> + use<> {
+    functions(&change.up).map(|(node, name)| {
+        // A body after RETURN or BEGIN ATOMIC is bound when it is made.
         let bound =
             node.children().any(|child| matches!(child.kind(), SyntaxKind::RETURN_STMT | SyntaxKind::ATOMIC_BODY));
         let options = first(&node, SyntaxKind::FUNC_OPTION_LIST);
-        let pinned = options.iter().flat_map(|options| children(options, SyntaxKind::SET_FUNC_OPTION));
-        if !bound && !pinned.into_iter().any(|option| words(&option).contains(&"search_path".to_owned())) {
-            found.push(change.up.found(&node, format!("function {function} pins no search_path")));
-        }
-        // A trigger cannot be called: its tenant comes from the row.
-        let trigger = first(&node, SyntaxKind::RET_TYPE).is_some_and(|ty| words(&ty).contains(&"trigger".to_owned()));
+        let mut set = options.iter().flat_map(|options| children(options, SyntaxKind::SET_FUNC_OPTION));
+        let pinned = bound || set.any(|option| words(&option).contains(&"search_path".to_owned()));
         let definer = options.is_some_and(|options| has(&options, SyntaxKind::SECURITY_DEFINER_FUNC_OPTION));
-        if change.rules == Rules::Tenants
-            && definer
-            && !trigger
-            && !node.text().to_string().contains("require_tenant()")
-        {
-            found.push(
-                change.up.found(&node, format!("SECURITY DEFINER function {function} does not call require_tenant()")),
-            );
-        }
-    }
-    found
+        let trigger = first(&node, SyntaxKind::RET_TYPE).is_some_and(|ty| words(&ty).contains(&"trigger".to_owned()));
+        Made { node, name, definer, trigger, pinned }
+    })
 }
 
-fn grant_to_public(change: &Change<'_>) -> Vec<Found> {
+fn function_without_search_path(change: &Change<'_>) -> Vec<Found> {
+    let loose = made(change).filter(|made| !made.definer && !made.pinned);
+    loose.map(|made| change.up.found(&made.node, format!("function {} pins no search_path", made.name))).collect()
+}
+
+fn definer_without_search_path(change: &Change<'_>) -> Vec<Found> {
+    let loose = made(change).filter(|made| made.definer && !made.pinned);
+    let message = |name| format!("SECURITY DEFINER function {name} pins no search_path");
+    loose.map(|made| change.up.found(&made.node, message(made.name))).collect()
+}
+
+/// A trigger cannot be called: its tenant comes from the row.
+fn definer_without_tenant(change: &Change<'_>) -> Vec<Found> {
+    let asks = |made: &Made| made.node.text().to_string().contains("require_tenant()");
+    let others = made(change).filter(|made| made.definer && !made.trigger && !asks(made));
+    let message = |name| format!("SECURITY DEFINER function {name} does not call require_tenant()");
+    others.map(|made| change.up.found(&made.node, message(made.name))).collect()
+}
+
+fn trigger_by_table_name(change: &Change<'_>) -> Vec<Found> {
+    let by_name = made(change)
+        .filter(|made| made.trigger && made.node.text().to_string().to_uppercase().contains("TG_TABLE_NAME"));
+    by_name
+        .map(|made| change.up.found(&made.node, format!("trigger function {} reads TG_TABLE_NAME", made.name)))
+        .collect()
+}
+
+fn enum_type(change: &Change<'_>) -> Vec<Found> {
+    let enums = change.up.all(SyntaxKind::CREATE_TYPE).filter(|made| has(made, SyntaxKind::ENUM_TYPE));
+    enums.map(|made| change.up.found(&made, "an enum")).collect()
+}
+
+fn granted_to_public(change: &Change<'_>) -> Vec<Found> {
     let up = &change.up;
     let to_public = |node: &SyntaxNode| {
         children(node, SyntaxKind::ROLE_REF_LIST).any(|roles| words(&roles).contains(&"public".to_owned()))
@@ -188,7 +244,7 @@ fn on_delete_set_null(change: &Change<'_>) -> Vec<Found> {
     set_null.map(|action| change.up.found(&action, "ON DELETE SET NULL")).collect()
 }
 
-fn deferrable(change: &Change<'_>) -> Vec<Found> {
+fn deferrable_constraint(change: &Change<'_>) -> Vec<Found> {
     let options = change.up.anywhere(SyntaxKind::DEFERRABLE_CONSTRAINT_OPTION);
     let options = options.chain(change.up.anywhere(SyntaxKind::INITIALLY_DEFERRED_CONSTRAINT_OPTION));
     options.map(|option| change.up.found(&option, "a deferrable constraint")).collect()
@@ -201,7 +257,7 @@ fn serial(change: &Change<'_>) -> Vec<Found> {
     serial.map(|column| change.up.found(&column, format!("column {} is serial", column_name(&column)))).collect()
 }
 
-fn timestamp_without_zone(change: &Change<'_>) -> Vec<Found> {
+fn time_without_zone(change: &Change<'_>) -> Vec<Found> {
     const STORED: [SyntaxKind; 4] =
         [SyntaxKind::COLUMN, SyntaxKind::ADD_COLUMN, SyntaxKind::SET_TYPE, SyntaxKind::COMPOSITE_FIELD_DEF];
     let types = change.up.anywhere(SyntaxKind::TIMESTAMP_TYPE).filter(|ty| {

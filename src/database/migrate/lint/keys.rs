@@ -1,4 +1,4 @@
-//! `tenant-key`: every key of a table with tenants begins with the tenant.
+//! Every table has its tenant, and every key of a table with tenants begins with the tenant.
 
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
@@ -6,14 +6,32 @@ use super::file::{children, first, has, name, words};
 use super::schema::{altered_table, created_table};
 use super::{Change, Found};
 
+const FOREIGN: &str = "foreign key";
+
 const KEYS: [(SyntaxKind, &str); 4] = [
     (SyntaxKind::PRIMARY_KEY_CONSTRAINT, "primary key"),
     (SyntaxKind::UNIQUE_CONSTRAINT, "unique key"),
-    (SyntaxKind::FOREIGN_KEY_CONSTRAINT, "foreign key"),
-    (SyntaxKind::REFERENCES_CONSTRAINT, "foreign key"),
+    (SyntaxKind::FOREIGN_KEY_CONSTRAINT, FOREIGN),
+    (SyntaxKind::REFERENCES_CONSTRAINT, FOREIGN),
 ];
 
-pub(super) fn tenant_key(change: &Change<'_>) -> Vec<Found> {
+pub(super) fn tenant_id_missing(change: &Change<'_>) -> Vec<Found> {
+    let made =
+        change.up.all(SyntaxKind::CREATE_TABLE).filter_map(|made| created_table(&made).map(|table| (made, table)));
+    // `tenants` is what tenant_id refers to.
+    let without = made.filter(|(_, table)| change.after.has_table(table) && !change.after.is_walled(table));
+    without.map(|(made, table)| change.up.found(&made, format!("table {table} has no tenant_id"))).collect()
+}
+
+pub(super) fn key_without_tenant(change: &Change<'_>) -> Vec<Found> {
+    without_tenant(change, false)
+}
+
+pub(super) fn foreign_key_without_tenant(change: &Change<'_>) -> Vec<Found> {
+    without_tenant(change, true)
+}
+
+fn without_tenant(change: &Change<'_>, foreign: bool) -> Vec<Found> {
     let mut found = Vec::new();
     for statement in change.up.statements() {
         let table = match statement.kind() {
@@ -24,15 +42,9 @@ pub(super) fn tenant_key(change: &Change<'_>) -> Vec<Found> {
             }
             _ => None,
         };
-        let Some(table) = table else { continue };
-        if !change.after.has_tenant_id(&table) {
-            if statement.kind() == SyntaxKind::CREATE_TABLE && change.after.has_table(&table) {
-                found.push(change.up.found(&statement, format!("table {table} has no tenant_id")));
-            }
-            continue;
-        }
+        let Some(table) = table.filter(|table| change.after.has_tenant_id(table)) else { continue };
         for (node, what, column) in keys(&statement) {
-            if column != "tenant_id" {
+            if column != "tenant_id" && foreign == (what == FOREIGN) {
                 let message = format!("a {what} of {table} begins with {column}, not with tenant_id");
                 found.push(change.up.found(&node, message));
             }

@@ -1,4 +1,4 @@
-//! `not-leakproof`: an index that the application's queries cannot use.
+//! `index-lost-to-rls`: an index that the application's queries cannot use.
 
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
@@ -13,7 +13,7 @@ const METHODS: [&str; 3] = ["gin", "gist", "spgist"];
 /// They are no functions, but parts of the language.
 const HARMLESS: [&str; 3] = ["coalesce", "greatest", "least"];
 
-pub(super) fn not_leakproof(change: &Change<'_>) -> Vec<Found> {
+pub(super) fn index_lost_to_rls(change: &Change<'_>) -> Vec<Found> {
     let indexes = change.up.all(SyntaxKind::CREATE_INDEX).filter_map(|index| {
         let table = altered_table(&index).filter(|table| change.after.is_walled(table))?;
         let reason = method(&index).or_else(|| items(&index).find_map(|item| useless(change, &table, &item)))?;

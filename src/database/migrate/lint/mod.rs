@@ -9,18 +9,27 @@ mod every;
 mod exemptions;
 mod file;
 mod general;
+mod grants;
 mod keys;
 mod leakproof;
 mod schema;
+mod state;
+mod table;
 mod tenants;
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use super::folder::Migration;
 use crate::database::DatabaseName;
 use crate::error::Result;
+use exemptions::Exemptions;
+#[cfg(test)]
+pub(in crate::database) use exemptions::OF_THE_DATABASE;
 use file::File;
 use schema::Schema;
+use state::{Touched, Watch};
 
 /// Which rules a folder has to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +52,7 @@ impl Rules {
         }
     }
 
-    fn have(self, scope: Scope) -> bool {
+    pub(in crate::database) fn have(self, scope: Scope) -> bool {
         match scope {
             Scope::Every => true,
             Scope::Others => self == Self::General,
@@ -93,7 +102,7 @@ struct Rule {
 
 /// Which folders a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
+pub(in crate::database) enum Scope {
     /// Any.
     Every,
     /// Those of other projects: ours have a stricter rule for it.
@@ -127,8 +136,9 @@ fn ours() -> impl Iterator<Item = &'static Rule> {
 
 /// The names of all rules.
 pub fn rules() -> impl Iterator<Item = String> {
-    let ours = ours().map(|rule| rule.name).chain(exemptions::RULES.iter().map(|(name, _)| *name));
-    ours.map(str::to_owned).chain(general::names())
+    let ours = ours().map(|rule| rule.name).chain(state::rules().map(|rule| rule.name));
+    let ours: BTreeSet<_> = ours.chain(exemptions::RULES.iter().map(|(name, _)| *name)).collect();
+    ours.into_iter().map(str::to_owned).chain(general::names())
 }
 
 /// What breaks a rule and has no exemption, in the order of the folder.
@@ -136,14 +146,54 @@ pub fn rules() -> impl Iterator<Item = String> {
 /// # Errors
 /// [`Error::Configuration`](crate::Error::Configuration) where squawk cannot be told the version of PostgreSQL.
 pub fn lint(migrations: &[Migration], rules: Rules) -> Result<Vec<Finding>> {
-    let mut findings = Vec::new();
-    let mut before = Schema::default();
-    for migration in migrations {
-        let (found, after) = look_at(migration, &before, rules)?;
-        findings.extend(exemptions::apply(migration, found, rules));
+    let (mut before, mut touched, mut watch) = (Schema::default(), Touched::default(), Watch::default());
+    let mut found = Vec::new();
+    for (number, migration) in migrations.iter().enumerate() {
+        let (findings, after) = look_at(migration, &before, rules)?;
+        found.push(findings);
+        if let Ok(up) = File::read(&migration.up) {
+            touched.read(number, &up, &after);
+        }
+        watch.look(number, &after, rules);
         before = after;
     }
-    Ok(findings)
+    let mut exemptions = Exemptions::of(migrations, rules);
+    for (number, findings) in found.iter_mut().enumerate() {
+        findings.retain(|finding| !exemptions.covers(&finding.rule, [number]));
+    }
+    for (number, about, finding) in watch.findings(migrations, &touched) {
+        if !exemptions.covers(&finding.rule, touched.migrations(&about)) {
+            found[number].push(finding);
+        }
+    }
+    for (number, migration) in migrations.iter().enumerate() {
+        // `up.sql` before `down.sql`.
+        found[number].sort_by(|a, b| (b.file, a.line, &a.rule).cmp(&(a.file, b.line, &b.rule)));
+        found[number].dedup();
+        found[number].extend(exemptions.wrong(number, migration));
+    }
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// What the folder's migrations declare of their tables, views and functions: rule and object.
+///
+/// An exemption under `[lint]` is about what its migration makes or changes: the tables that it creates, alters, gives
+/// an index, a trigger, a policy or a grant, and their partitions; the views and the functions that it creates or alters.
+pub(in crate::database) fn declared(migrations: &[Migration]) -> BTreeSet<(String, String)> {
+    let (mut schema, mut touched) = (Schema::default(), Touched::default());
+    for (number, migration) in migrations.iter().enumerate() {
+        if let Ok(up) = File::read(&migration.up) {
+            up.statements().for_each(|statement| schema.apply(&statement));
+            touched.read(number, &up, &schema);
+        }
+    }
+    let mut declared = BTreeSet::new();
+    for (object, numbers) in touched.objects() {
+        let metadata = numbers.filter_map(|number| migrations.get(number)).map(|migration| &migration.metadata.lint);
+        let reasons = metadata.flatten().filter(|(_, reason)| !exemptions::is_empty(reason));
+        declared.extend(reasons.map(|(rule, _)| (rule.clone(), object.to_owned())));
+    }
+    declared
 }
 
 fn look_at(migration: &Migration, before: &Schema, rules: Rules) -> Result<(Vec<Finding>, Schema)> {
@@ -164,9 +214,6 @@ fn look_at(migration: &Migration, before: &Schema, rules: Rules) -> Result<(Vec<
     for rule in ours().filter(|rule| rules.have(rule.scope)) {
         findings.extend((rule.find)(&change).into_iter().map(|found| finding(migration, rule, found)));
     }
-    // `up.sql` before `down.sql`.
-    findings.sort_by(|a, b| (b.file, a.line, &a.rule).cmp(&(a.file, b.line, &b.rule)));
-    findings.dedup();
     Ok((findings, change.after))
 }
 

@@ -3,8 +3,9 @@
 use squawk_syntax::ast::{self, AstNode as _};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
-use super::file::{called, children, first, has, name, words};
-use super::schema::{altered_table, created_table};
+use super::file::{called, children, has, name, words};
+use super::schema::{altered_table, created_table, on_table};
+use super::table::Table;
 use super::{Change, Found, Level, Rule, Scope, keys, leakproof};
 
 const fn rule(name: &'static str, why: &'static str, level: Level, find: fn(&Change<'_>) -> Vec<Found>) -> Rule {
@@ -13,30 +14,55 @@ const fn rule(name: &'static str, why: &'static str, level: Level, find: fn(&Cha
 
 pub(super) const RULES: &[Rule] = &[
     rule(
-        "tenant-key",
-        "checks of keys step over the policies: without tenant_id first a row can hang on another tenant's, or tell \
-         what another one has",
+        "tenant-id-missing",
+        "no policy can keep its rows apart, and it cannot be distributed: tenant_id uuid NOT NULL, first in every key",
         Level::Refuse,
-        keys::tenant_key,
+        keys::tenant_id_missing,
     ),
     rule(
-        "rls",
-        "without it every tenant, or the owner, sees every row; a bare current_tenant() is called for each row",
+        "key-without-tenant",
+        "a tenant finds out by a conflict what another one has: begin the key with tenant_id",
         Level::Refuse,
-        rls,
+        keys::key_without_tenant,
     ),
     rule(
-        "not-leakproof",
+        "foreign-key-without-tenant",
+        "checks of foreign keys step over the policies: without tenant_id first a row can hang on another tenant's",
+        Level::Refuse,
+        keys::foreign_key_without_tenant,
+    ),
+    rule("rls-off", "without it every tenant sees every row", Level::Refuse, rls_off),
+    rule(
+        "rls-not-forced",
+        "without it the owner sees and changes the rows of every tenant",
+        Level::Refuse,
+        rls_not_forced,
+    ),
+    rule(
+        "policy-missing",
+        "the application sees none of its rows, or those of others: a policy TO bedplate_app with USING and WITH CHECK on \
+         (SELECT current_tenant())",
+        Level::Refuse,
+        policy_missing,
+    ),
+    rule(
+        "policy-bare-call",
+        "a bare current_tenant() is called for each row: write (SELECT current_tenant())",
+        Level::Refuse,
+        policy_bare_call,
+    ),
+    rule(
+        "index-lost-to-rls",
         "under row-level security only leakproof operators use an index: text or bigint with a CHECK, a generated \
          column, a side table, or a function of bedplate_definer",
         Level::Explain,
-        leakproof::not_leakproof,
+        leakproof::index_lost_to_rls,
     ),
     rule(
-        "restrictive-policy",
+        "policy-restrictive",
         "a distributed database silently takes it for a permissive one: use REVOKE",
         Level::Refuse,
-        restrictive_policy,
+        policy_restrictive,
     ),
     rule(
         "backfill-as-owner",
@@ -47,66 +73,67 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-fn rls(change: &Change<'_>) -> Vec<Found> {
+fn rls_off(change: &Change<'_>) -> Vec<Found> {
+    switched(change, SyntaxKind::ENABLE_RLS, SyntaxKind::DISABLE_RLS, "ENABLE ROW LEVEL SECURITY")
+}
+
+fn rls_not_forced(change: &Change<'_>) -> Vec<Found> {
+    switched(change, SyntaxKind::FORCE_RLS, SyntaxKind::NO_FORCE_RLS, "FORCE ROW LEVEL SECURITY")
+}
+
+/// The tables that are not switched on where they are made, and the statements that switch one off.
+fn switched(change: &Change<'_>, on: SyntaxKind, off: SyntaxKind, how: &str) -> Vec<Found> {
     let up = &change.up;
-    let mut found = Vec::new();
-    for statement in up.statements() {
-        let Some(table) = created_table(&statement).filter(|_| makes_table(&statement)) else { continue };
-        // One that is dropped again was for this migration alone.
-        if !change.after.has_table(&table) || !change.after.is_walled(&table) {
-            continue;
-        }
-        let missing = missing(change, &table);
-        if !missing.is_empty() {
-            found.push(up.found(&statement, format!("table {table} lacks {}", missing.join(", "))));
-        }
-    }
-    let off = up.all(SyntaxKind::ALTER_TABLE).flat_map(|alter| alter.children().collect::<Vec<_>>());
-    for action in off.filter(|action| matches!(action.kind(), SyntaxKind::DISABLE_RLS | SyntaxKind::NO_FORCE_RLS)) {
-        found.push(up.found(&action, "row-level security is taken away"));
-    }
-    for clause in up.anywhere(SyntaxKind::USING_EXPR_CLAUSE).chain(up.anywhere(SyntaxKind::WITH_CHECK_EXPR_CLAUSE)) {
-        found.extend(
-            bare_calls(&clause).map(|call| up.found(&call, "a bare current_tenant(): write (SELECT current_tenant())")),
-        );
-    }
+    let is_on = |table: &str| {
+        let mut alters = up.all(SyntaxKind::ALTER_TABLE);
+        alters.any(|alter| altered_table(&alter).is_some_and(|altered| altered == table) && has(&alter, on))
+    };
+    let lacking = made_tables(change).filter(|(_, table)| !is_on(table));
+    let mut found: Vec<_> =
+        lacking.map(|(node, table)| up.found(&node, format!("table {table} lacks {how}"))).collect();
+    let actions = up.all(SyntaxKind::ALTER_TABLE).flat_map(|alter| children(&alter, off).collect::<Vec<_>>());
+    found.extend(actions.map(|action| up.found(&action, "row-level security is taken away")));
     found
+}
+
+/// The tables that need policies, each with the statement that makes it.
+fn made_tables<'c>(change: &'c Change<'_>) -> impl Iterator<Item = (SyntaxNode, String)> + 'c {
+    let made = change.up.statements().filter(makes_table);
+    let made = made.filter_map(|statement| created_table(&statement).map(|table| (statement, table)));
+    // One that is dropped again was for this migration alone.
+    made.filter(|(_, table)| change.after.has_table(table) && change.after.is_walled(table))
 }
 
 fn makes_table(statement: &SyntaxNode) -> bool {
     matches!(statement.kind(), SyntaxKind::CREATE_TABLE | SyntaxKind::CREATE_TABLE_AS | SyntaxKind::SELECT_INTO)
 }
 
-fn missing(change: &Change<'_>, table: &str) -> Vec<&'static str> {
-    let altered = |kind: SyntaxKind| {
-        let mut alters = change.up.all(SyntaxKind::ALTER_TABLE);
-        alters.any(|alter| altered_table(&alter).is_some_and(|altered| altered == table) && has(&alter, kind))
-    };
-    let mut missing = Vec::new();
-    if !altered(SyntaxKind::ENABLE_RLS) {
-        missing.push("ENABLE ROW LEVEL SECURITY");
-    }
-    if !altered(SyntaxKind::FORCE_RLS) {
-        missing.push("FORCE ROW LEVEL SECURITY");
-    }
+fn policy_missing(change: &Change<'_>) -> Vec<Found> {
+    let has_policy = |table: &str| change.after.table(table).is_some_and(has_wall);
     // A partition is read through its parent, whose policies hold then.
-    if !change.after.is_partition(table)
-        && !change.up.all(SyntaxKind::CREATE_POLICY).any(|policy| walls(&policy, table))
-    {
-        missing.push("a policy for bedplate_app with USING and WITH CHECK on (SELECT current_tenant())");
-    }
-    missing
+    let lacking = made_tables(change).filter(|(_, table)| !change.after.is_partition(table) && !has_policy(table));
+    let mut found: Vec<_> = lacking
+        .map(|(node, table)| change.up.found(&node, format!("table {table} has no policy that keeps tenants apart")))
+        .collect();
+    let changed = [SyntaxKind::DROP_POLICY, SyntaxKind::ALTER_POLICY].into_iter().flat_map(|kind| change.up.all(kind));
+    let lost = changed.filter(|change_of| {
+        let table = on_table(change_of);
+        let before = change.before.table(&table).is_some_and(has_wall);
+        before && change.after.has_table(&table) && !has_policy(&table)
+    });
+    found.extend(lost.map(|lost| change.up.found(&lost, "the policy that keeps tenants apart is taken away")));
+    found
 }
 
-fn walls(policy: &SyntaxNode, table: &str) -> bool {
-    let says =
-        |kind, word: &str| first(policy, kind).is_some_and(|node| words(&node).iter().any(|found| found == word));
-    first(policy, SyntaxKind::ON_TABLE)
-        .and_then(|on| name(&on, SyntaxKind::TABLE_NAME_REF))
-        .is_some_and(|on| on == table)
-        && says(SyntaxKind::POLICY_ROLES, "bedplate_app")
-        && says(SyntaxKind::USING_EXPR_CLAUSE, "current_tenant")
-        && says(SyntaxKind::WITH_CHECK_EXPR_CLAUSE, "current_tenant")
+fn has_wall(table: &Table) -> bool {
+    table.policies.values().any(|policy| policy.is_for("bedplate_app") && policy.says("current_tenant"))
+}
+
+fn policy_bare_call(change: &Change<'_>) -> Vec<Found> {
+    let up = &change.up;
+    let clauses = up.anywhere(SyntaxKind::USING_EXPR_CLAUSE).chain(up.anywhere(SyntaxKind::WITH_CHECK_EXPR_CLAUSE));
+    let calls = clauses.flat_map(|clause| bare_calls(&clause).collect::<Vec<_>>());
+    calls.map(|call| up.found(&call, "a bare current_tenant()")).collect()
 }
 
 fn bare_calls(clause: &SyntaxNode) -> impl Iterator<Item = SyntaxNode> + use<> {
@@ -119,7 +146,7 @@ fn bare_calls(clause: &SyntaxNode) -> impl Iterator<Item = SyntaxNode> + use<> {
     })
 }
 
-fn restrictive_policy(change: &Change<'_>) -> Vec<Found> {
+fn policy_restrictive(change: &Change<'_>) -> Vec<Found> {
     let policies = change.up.anywhere(SyntaxKind::AS_POLICY_TYPE);
     let restrictive = policies.filter(|ty| words(ty).contains(&"restrictive".to_owned()));
     restrictive.map(|ty| change.up.found(&ty, "a RESTRICTIVE policy")).collect()
