@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use bedplate::DatabaseUrl;
 use bedplate::database::DatabaseName;
 use bedplate::database::doctor::{self, Rulebook};
 use bedplate::database::migrate::lint::{self, Rules};
@@ -11,7 +12,7 @@ use futures_util::StreamExt as _;
 use rstest::rstest;
 
 use crate::support::database::config;
-use crate::support::{Folder, TestDatabase, connection, db, execute, migrated};
+use crate::support::{Folder, TestDatabase, connection, db, empty_db, execute, migrated};
 
 /// A migration of a table of tenants, with a view and two functions, that keeps every rule.
 const GOOD: &str = "
@@ -396,4 +397,39 @@ fn the_migration_that_breaks_a_rule_has_the_finding() {
     assert_eq!(with(&GOOD.replace(LEFT_OUT[0].1, ""), LEFT_OUT[0].1), []);
     let place = ("2027-02-01-000000_later".to_owned(), Some(2), "audit-missing".to_owned());
     assert_eq!(with(GOOD, "SELECT 1;\nDROP TRIGGER audit ON parcels;"), [place]);
+}
+
+/// Somebody's database, with tables and a folder of its own: the doctor asks it the rules for any Diesel project, and
+/// with `--tenants` those of this design, less what the folder declares.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_takes_the_folder_of_a_database(#[future(awt)] empty_db: DatabaseUrl) {
+    let folder = Folder::new(&[("2026-01-01-000000_a", "SELECT 1;", "SELECT;")]);
+    let up = "CREATE TABLE parents (id int PRIMARY KEY);
+              CREATE TABLE children (id int PRIMARY KEY, parent_id int REFERENCES parents (id));
+              CREATE VIEW all_children AS SELECT * FROM children;";
+    folder.add("2026-01-02-000000_b", up, "DROP VIEW all_children; DROP TABLE children, parents;");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let doctor = |more: &[&str]| {
+        let arguments = [&["doctor", "--json"], more].concat();
+        let output = crate::cli::bedplate(elsewhere.path(), &[("DATABASE_URL", empty_db.reveal())], &arguments);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let checks = json["findings"].as_array().cloned().unwrap_or_default();
+        let checks = checks.iter().map(|finding| finding["check"].as_str().unwrap().to_owned());
+        (output.status.code(), checks.collect::<BTreeSet<_>>())
+    };
+    assert_eq!(doctor(&["--dir", path]).0, Some(1), "it has no migrations");
+    folder.up(&empty_db).await.unwrap();
+    assert_eq!(doctor(&["--dir", path]), (Some(5), BTreeSet::from(["foreign-key-without-index".to_owned()])));
+    let (code, found) = doctor(&["--dir", path, "--tenants"]);
+    assert_eq!(code, Some(5));
+    for check in ["tenant-id-missing", "view-not-invoker", "grant-missing", "comment-missing"] {
+        assert!(found.contains(check), "{check}: {found:?}");
+    }
+    let declared = "run_in_transaction = true\n[lint]\nview-not-invoker = \"it has no rows of tenants\"\n";
+    folder.write("2026-01-02-000000_b", "metadata.toml", declared);
+    assert!(!doctor(&["--dir", path, "--tenants"]).1.contains("view-not-invoker"));
+    assert_eq!(doctor(&["--tenants"]).0, Some(2), "it is about --dir");
+    assert_eq!(doctor(&["--dir", "nowhere"]).0, Some(1));
 }

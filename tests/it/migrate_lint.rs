@@ -24,6 +24,10 @@ CREATE TABLE good (
     price numeric(20,4),
     tags text[],
     mood mood,
+    short varchar(20),
+    number int,
+    checked varchar(20),
+    CONSTRAINT good_checked_check CHECK (checked IS NOT NULL),
     CONSTRAINT good_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT good_parent_id_fkey FOREIGN KEY (tenant_id, parent_id) REFERENCES good (tenant_id, id) ON DELETE CASCADE
 );
@@ -38,6 +42,11 @@ COMMENT ON COLUMN public.good.name IS 'x';
 COMMENT ON COLUMN good.price IS 'x';
 COMMENT ON COLUMN good.tags IS 'x';
 COMMENT ON COLUMN good.mood IS 'x';
+COMMENT ON COLUMN good.short IS 'x';
+COMMENT ON COLUMN good.number IS 'x';
+COMMENT ON COLUMN good.checked IS 'x';
+CREATE DOMAIN label AS varchar(30);
+COMMENT ON DOMAIN label IS 'x';
 ALTER TABLE good ENABLE ROW LEVEL SECURITY;
 ALTER TABLE good FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON good TO bedplate_app
@@ -201,6 +210,53 @@ const PLANTED: &[(&str, &str, &[usize])] = &[
     ("backfill-as-owner", "SET LOCAL ROLE bedplate_system;\nRESET ROLE;\nDELETE FROM good;", &[3]),
     ("backfill-as-owner", "MERGE INTO good USING x ON true WHEN MATCHED THEN DELETE;", &[1]),
     ("backfill-as-owner", "UPDATE unknown SET a = 1;", &[1]),
+    ("backfill-as-owner", "DO $$ BEGIN\n UPDATE good SET name = 'x' WHERE name = 'y'; END $$;", &[2]),
+    // Locks and rows: `src/database/migrate/lint/locks/`.
+    ("vacuum-full", "SELECT 1;\nVACUUM FULL good;", &[2]),
+    ("vacuum-full", "VACUUM (FULL, ANALYZE) good;", &[1]),
+    ("cluster", "CLUSTER good USING good_pkey;", &[1]),
+    ("lock-table", "LOCK TABLE good;", &[1]),
+    ("lock-table", "\nLOCK good IN SHARE ROW EXCLUSIVE MODE;", &[2]),
+    ("lock-table", "DO $$ BEGIN\n LOCK TABLE good; END $$;", &[2]),
+    ("set-logged", "ALTER TABLE good SET UNLOGGED;\nALTER TABLE good SET LOGGED;", &[1, 2]),
+    ("set-tablespace", "ALTER TABLE good SET TABLESPACE fast;\nALTER INDEX good_pkey SET TABLESPACE fast;", &[1, 2]),
+    ("set-tablespace", "ALTER TABLE ALL IN TABLESPACE pg_default SET TABLESPACE fast;", &[1]),
+    ("set-access-method", "ALTER TABLE good SET ACCESS METHOD heap;", &[1]),
+    ("changing-column-type", "ALTER TABLE good\n ALTER COLUMN name TYPE varchar(5);", &[2]),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN price TYPE numeric(20,6);", &[1]),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN short TYPE varchar(40) USING upper(short);", &[1]),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN number TYPE bigint;", &[1]),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN price SET DATA TYPE text;", &[1]),
+    ("changing-column-type", "ALTER TABLE unknown ALTER COLUMN a TYPE text;", &[1]),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN id TYPE uuid COLLATE \"C\";", &[1]),
+    ("changing-column-type", "ALTER TYPE pair ALTER ATTRIBUTE a TYPE text CASCADE;", &[1]),
+    ("changing-column-type", "DO $$\nBEGIN\n ALTER TABLE good ALTER number TYPE bigint;\nEND $$;", &[3]),
+    ("changing-checked-column", "ALTER TABLE good ALTER COLUMN checked TYPE varchar(40);", &[1]),
+    ("set-expression", "ALTER TABLE good ALTER COLUMN name SET EXPRESSION AS (short || 'x');", &[1]),
+    ("adding-computed-field", "ALTER TABLE good ADD COLUMN a int GENERATED ALWAYS AS (number + 1) STORED;", &[1]),
+    ("adding-computed-field", "ALTER TABLE good ADD COLUMN a bigint GENERATED ALWAYS AS IDENTITY;", &[1]),
+    ("adding-computed-field", "ALTER TABLE good ADD COLUMN a serial;", &[1]),
+    ("adding-field-with-constraint", "ALTER TABLE good ADD COLUMN a int CHECK (a > 0);", &[1]),
+    ("adding-field-with-constraint", "ALTER TABLE good ADD COLUMN a int UNIQUE;", &[1]),
+    ("adding-not-nullable-field", "ALTER TABLE good ALTER COLUMN name SET NOT NULL;", &[1]),
+    (
+        "adding-not-nullable-field",
+        "ALTER TABLE good ADD CONSTRAINT c CHECK (name IS NOT NULL) NOT VALID;\nALTER TABLE good ALTER COLUMN name SET NOT NULL;",
+        &[2],
+    ),
+    ("adding-exclusion-constraint", "ALTER TABLE good ADD CONSTRAINT e EXCLUDE USING gist (tenant_id WITH =);", &[1]),
+    ("attach-partition", "ALTER TABLE parent ATTACH PARTITION loose DEFAULT;", &[1]),
+    ("split-partition", "ALTER TABLE parent MERGE PARTITIONS (a, b) INTO c;", &[1]),
+    ("refresh-not-concurrently", "REFRESH MATERIALIZED VIEW v;", &[1]),
+    ("checking-domain", "ALTER DOMAIN d VALIDATE CONSTRAINT c;", &[1]),
+    ("checking-domain", "ALTER DOMAIN d SET NOT NULL;", &[1]),
+    ("truncating-table", "TRUNCATE good, unknown;", &[1, 1]),
+    ("truncating-table", "DO $$ BEGIN TRUNCATE good; END $$;", &[1]),
+    ("change-without-where", "UPDATE good SET name = 'x';", &[1]),
+    ("change-without-where", "\nDELETE FROM good;", &[2]),
+    ("change-without-where", "DELETE FROM good WHERE true;", &[1]),
+    ("change-without-where", "WITH gone AS (\n DELETE FROM good RETURNING *) SELECT * FROM gone;", &[2]),
+    ("change-without-where", "DO $$ BEGIN IF true THEN\n DELETE FROM good;\nEND IF; END $$;", &[2]),
     // squawk's.
     ("require-concurrent-index-creation", "\nCREATE INDEX i ON good (tenant_id, name);", &[2]),
     ("require-concurrent-index-deletion", "DROP INDEX i;", &[1]),
@@ -212,11 +268,9 @@ const PLANTED: &[(&str, &str, &[usize])] = &[
         "ALTER TABLE good ADD CONSTRAINT k FOREIGN KEY (tenant_id) REFERENCES x (id);",
         &[1],
     ),
-    ("adding-not-nullable-field", "ALTER TABLE good ALTER COLUMN name SET NOT NULL;", &[1]),
     ("adding-required-field", "ALTER TABLE good ADD COLUMN a int NOT NULL;", &[1]),
     ("adding-serial-primary-key-field", "ALTER TABLE good ADD PRIMARY KEY (tenant_id, name);", &[1]),
     ("disallowed-unique-constraint", "ALTER TABLE good ADD CONSTRAINT k UNIQUE (tenant_id, name);", &[1]),
-    ("changing-column-type", "ALTER TABLE good\n ALTER COLUMN name TYPE varchar(5);", &[2]),
     ("adding-field-with-default", "ALTER TABLE good ADD COLUMN a uuid DEFAULT gen_random_uuid();", &[1]),
     ("ban-alter-domain-with-add-constraint", "ALTER DOMAIN d ADD CONSTRAINT c CHECK (VALUE > 0);", &[1]),
     ("ban-create-domain-with-constraint", "CREATE DOMAIN d AS int CHECK (VALUE > 0);", &[1]),
@@ -323,12 +377,61 @@ const FINE: &[(&str, &str)] = &[
     ("serial", "CREATE TABLE t (serial bigint GENERATED ALWAYS AS IDENTITY);"),
     ("time-without-zone", "CREATE TABLE t (a timestamptz, b timestamp with time zone);\nSELECT now()::timestamp;"),
     ("backfill-as-owner", "SET LOCAL ROLE bedplate_system;\nUPDATE good SET name = 'x';\nRESET ROLE;"),
+    ("backfill-as-owner", "DO $$ BEGIN SET LOCAL ROLE bedplate_system; DELETE FROM good WHERE name = 'y'; END $$;"),
+    ("backfill-as-owner", "SET LOCAL ROLE bedplate_system;\nDO $$ BEGIN DELETE FROM good WHERE name = 'y'; END $$;"),
     ("backfill-as-owner", "CREATE TABLE venues (code text);\nUPDATE venues SET code = 'x';"),
     (
         "backfill-as-owner",
         "CREATE FUNCTION f() RETURNS void LANGUAGE sql BEGIN ATOMIC UPDATE good SET name = 'x'; END;",
     ),
+    // Locks and rows.
+    ("vacuum-full", "VACUUM (ANALYZE) good;\nVACUUM;"),
+    ("cluster", "ALTER TABLE good CLUSTER ON good_pkey;"),
+    ("lock-table", "LOCK TABLE good IN SHARE UPDATE EXCLUSIVE MODE;"),
+    ("lock-table", "CREATE TABLE t (a int);\nLOCK TABLE t;"),
+    ("set-logged", "CREATE TABLE t (a int);\nALTER TABLE t SET UNLOGGED;"),
+    ("set-tablespace", "CREATE TABLE t (a int);\nALTER TABLE t SET TABLESPACE fast;"),
+    ("set-access-method", "CREATE TABLE t (a int) USING heap;\nALTER TABLE t SET ACCESS METHOD heap;"),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN short TYPE varchar(40);"),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN short TYPE character varying;"),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN short TYPE text USING short::text;"),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN short TYPE text USING (CAST(short AS text));"),
+    (
+        "changing-column-type",
+        "ALTER TABLE good ALTER COLUMN short TYPE varchar(40);\nALTER TABLE good ALTER COLUMN short TYPE text;",
+    ),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN price TYPE numeric(30,4);"),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN price TYPE numeric;"),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN short TYPE label;"),
+    ("changing-column-type", "ALTER TABLE good ALTER COLUMN short TYPE varchar(40) COLLATE \"C\";"),
+    ("changing-column-type", "CREATE TABLE t (a int);\nALTER TABLE t ALTER COLUMN a TYPE bigint;"),
+    (
+        "changing-column-type",
+        "ALTER TABLE good ALTER COLUMN name SET STATISTICS 100, ALTER COLUMN name SET STORAGE EXTERNAL;",
+    ),
+    ("changing-column-type", "DO $$ BEGIN EXECUTE 'ALTER TABLE good ALTER number TYPE bigint'; END $$;"),
+    ("changing-checked-column", "ALTER TABLE good ALTER COLUMN short TYPE varchar(40);"),
+    ("set-expression", "ALTER TABLE good ALTER COLUMN name SET DEFAULT 'x';"),
+    ("adding-computed-field", "ALTER TABLE good ADD COLUMN a int GENERATED ALWAYS AS (number + 1) VIRTUAL;"),
+    ("adding-computed-field", "ALTER TABLE good ADD COLUMN a int DEFAULT 5;"),
+    ("adding-field-with-constraint", "ALTER TABLE good ADD COLUMN a int REFERENCES good (id);"),
+    ("adding-not-nullable-field", "ALTER TABLE good ALTER COLUMN checked SET NOT NULL;"),
+    ("adding-not-nullable-field", "CREATE TABLE t (a int);\nALTER TABLE t ALTER COLUMN a SET NOT NULL;"),
+    ("adding-exclusion-constraint", "CREATE TABLE t (a int, EXCLUDE USING gist (a WITH =));"),
+    ("attach-partition", "CREATE TABLE t (a int);\nALTER TABLE parent ATTACH PARTITION t FOR VALUES IN (1);"),
+    ("attach-partition", "ALTER TABLE parent ATTACH PARTITION good FOR VALUES IN (1);"),
+    ("split-partition", "ALTER TABLE good RENAME CONSTRAINT a TO b;"),
+    ("refresh-not-concurrently", "REFRESH MATERIALIZED VIEW CONCURRENTLY v;"),
+    ("refresh-not-concurrently", "CREATE MATERIALIZED VIEW v AS SELECT 1;\nREFRESH MATERIALIZED VIEW v;"),
+    ("checking-domain", "ALTER DOMAIN d SET DEFAULT 5;"),
+    ("truncating-table", "CREATE TABLE t (a int);\nTRUNCATE t;"),
+    ("change-without-where", "DELETE FROM good WHERE name IS NULL;"),
+    ("change-without-where", "CREATE TABLE t (a int);\nDELETE FROM t;"),
+    ("change-without-where", "CREATE FUNCTION f() RETURNS void LANGUAGE sql BEGIN ATOMIC DELETE FROM good; END;"),
+    ("change-without-where", "CREATE TEMP TABLE t (a int);\nDELETE FROM t;"),
+    ("set-local-without-transaction", "SET LOCAL search_path = public;"),
     ("require-concurrent-index-creation", "CREATE TABLE t (a int);\nCREATE INDEX i ON t (a);"),
+    ("ban-drop-column", "CREATE TABLE t (a int);\nALTER TABLE t DROP COLUMN a;"),
     ("adding-not-nullable-field", "ALTER TABLE good ADD CONSTRAINT c CHECK (name IS NOT NULL) NOT VALID;"),
     ("adding-required-field", "ALTER TABLE good ADD COLUMN a int NOT NULL DEFAULT 0;"),
     ("changing-column-type", "ALTER TABLE good ALTER COLUMN name SET STATISTICS 100;"),
@@ -361,6 +464,7 @@ fn what_is_nearly_so_is_fine() {
 fn every_rule_is_planted_and_every_rule_of_ours_has_a_near_miss() {
     // These are planted in tests of their own, below.
     let apart = [
+        "set-local-without-transaction",
         "down-missing",
         "exemption-without-reason",
         "stale-exemption",
@@ -419,6 +523,43 @@ fn concurrently_is_explained_where_only_the_diesel_cli_cannot_run_it() {
     assert_eq!((found.rule.as_str(), found.line, found.level), ("one-concurrently", Some(2), Level::Explain));
     // As Diesel reads it: without the line it is `false`.
     assert_eq!(lint(one, Some("SELECT;"), "", Rules::General), []);
+}
+
+#[rstest]
+#[case::role("SET LOCAL ROLE bedplate_system;", &[1])]
+#[case::path("SELECT 1;\nSET LOCAL search_path = public;", &[2])]
+#[case::isolation("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;", &[1])]
+#[case::function("SELECT set_config('app.tenant_id', 'x', true);", &[1])]
+#[case::after_commit("BEGIN;\nSET LOCAL work_mem = '1GB';\nCOMMIT;\nSET LOCAL work_mem = '1GB';", &[4])]
+#[case::in_a_transaction("BEGIN;\nSET LOCAL work_mem = '1GB';\nCOMMIT;", &[])]
+#[case::of_the_session("SET work_mem = '1GB';\nSELECT set_config('app.tenant_id', 'x', false);", &[])]
+#[case::in_a_block("DO $$ BEGIN SET LOCAL work_mem = '1GB'; END $$;", &[])]
+fn a_local_setting_needs_a_transaction(#[case] sql: &str, #[case] lines: &[usize]) {
+    let expected: Vec<_> = lines.iter().map(|line| ("up.sql", Some(*line))).collect();
+    let findings = lint(sql, Some("SELECT;"), NONE, Rules::General);
+    assert_eq!(places(&findings, "set-local-without-transaction"), expected, "{findings:#?}");
+    assert_eq!(places(&lint(sql, Some("SELECT;"), ONE, Rules::General), "set-local-without-transaction").len(), {
+        // One that ends its transaction itself is without one behind it, whatever the metadata says.
+        usize::from(sql.contains("COMMIT;\nSET"))
+    });
+}
+
+/// A batch holds its rows for less than a second.
+#[test]
+fn a_change_in_batches_is_no_change_of_every_row_at_once() {
+    let sql = "UPDATE good SET name = 'x' WHERE true /* batch */;\nUPDATE good SET name = 'x' WHERE true;";
+    let findings = lint(sql, Some("SELECT;"), NONE, Rules::General);
+    assert_eq!(places(&findings, "change-without-where"), [("up.sql", Some(2))]);
+}
+
+/// The way back blocks as the way there does, and may lose what only the way there made.
+#[test]
+fn the_way_back_may_not_block_either() {
+    let down =
+        "LOCK TABLE good;\nALTER TABLE good SET UNLOGGED;\nDELETE FROM good;\nTRUNCATE good;\nREINDEX TABLE good;";
+    let findings = lint("SELECT 1;", Some(down), ONE, Rules::General);
+    let found: Vec<_> = findings.iter().map(|finding| (finding.line.unwrap(), finding.rule.as_str())).collect();
+    assert_eq!(found, [(1, "lock-table"), (2, "set-logged"), (5, "require-concurrent-reindex")]);
 }
 
 /// SET LOCAL does nothing outside of a transaction, and a COMMIT ends it.
@@ -567,7 +708,7 @@ fn the_command_needs_no_database_and_says_by_its_exit_code_what_it_found() {
     let (explained, _) = folder(&[("DROP INDEX i;", Some("SELECT;"), ONE)]);
     assert_eq!(bedplate(empty.path(), &["--dir", explained.path().to_str().unwrap()]).status.code(), Some(0));
 
-    let (tenants, _) = folder(&[("UPDATE t SET a = 1;", Some("SELECT;"), ONE)]);
+    let (tenants, _) = folder(&[("UPDATE t SET a = 1 WHERE a = 2;", Some("SELECT;"), ONE)]);
     let path = tenants.path().to_str().unwrap();
     assert_eq!(bedplate(empty.path(), &["--dir", path]).status.code(), Some(0));
     assert_eq!(bedplate(empty.path(), &["--dir", path, "--tenants"]).status.code(), Some(5));

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::folder::Migration;
-use super::{Finding, Level, Rules, Scope, general, ours, state};
+use super::{Finding, Level, Rules, Scope, general, locks, ours, state};
 
 /// The rules about exemptions, which have none themselves.
 pub(super) const RULES: [(&str, &str); 3] = [
@@ -96,6 +96,7 @@ pub(super) fn is_empty(reason: &str) -> bool {
 /// Which folders are asked a rule; none for a name that no rule has.
 fn scopes(rule: &str) -> Vec<Scope> {
     let ours = ours().map(|ours| (ours.name, ours.scope)).chain(state::rules().map(|ours| (ours.name, ours.scope)));
+    let ours = ours.chain(locks::RULES.iter().map(|rule| (rule.name, Scope::Every)));
     ours.filter(|(name, _)| *name == rule).map(|(_, scope)| scope).chain(general::scope(rule)).collect()
 }
 

@@ -3,7 +3,10 @@
 
 use squawk_linter::{Linter, LinterSettings, Rule, Violation};
 
+use squawk_syntax::SyntaxKind;
+
 use super::file::File;
+use super::schema::{altered_table, created_table};
 use super::{Change, Finding, Level, Scope};
 use crate::error::{Error, Result};
 
@@ -48,13 +51,8 @@ const ASKED: &[Asked] = &[
     explain(Rule::RequireConcurrentPartitionDetach, "readers and writers of the parent wait until it has its lock"),
     refuse(Rule::ConstraintMissingNotValid, "writers wait while every row is checked"),
     refuse(Rule::AddingForeignKeyConstraint, "writers of both tables wait while every row is checked"),
-    refuse(Rule::AddingNotNullableField, "readers and writers wait while every row is checked"),
     refuse(Rule::AddingSerialPrimaryKeyField, "readers and writers wait while its index is built"),
     refuse(Rule::DisallowedUniqueConstraint, "readers and writers wait while its index is built"),
-    refuse(
-        Rule::ChangingColumnType,
-        "readers and writers wait while the table is written anew; the running program may not know the type",
-    ),
     both_ways(refuse(
         Rule::AddingFieldWithDefault,
         "a volatile default writes the table anew while readers and writers wait",
@@ -110,6 +108,8 @@ const ASKED: &[Asked] = &[
 /// The rules that are not asked, each with the reason.
 #[cfg(test)]
 const LEFT_OUT: &[(Rule, &str)] = &[
+    (Rule::AddingNotNullableField, "adding-not-nullable-field of locks/ knows the CHECKs of earlier migrations"),
+    (Rule::ChangingColumnType, "changing-column-type of locks/ knows the types of the columns"),
     (Rule::RequireTimeoutSettings, "the runner sets lock_timeout itself, and tries again"),
     (Rule::RequireLockTimeout, "the runner sets it itself, and tries again"),
     (Rule::RequireStatementTimeout, "a backfill or an index takes its time; nobody waits behind it but for locks"),
@@ -158,6 +158,36 @@ const LEFT_OUT: &[(Rule, &str)] = &[
     (Rule::BanAlterExtension, "an update of an extension is a migration"),
 ];
 
+/// What holds for a table that the same file makes, too. All else does no harm there: it is empty, and no program
+/// knows it.
+const OF_NEW_TABLES_TOO: [Rule; 5] = [
+    Rule::BanUncommittedTransaction,
+    Rule::BanDuplicateColumnAssignments,
+    Rule::IdentifierTooLong,
+    Rule::PreferIdentity,
+    Rule::PreferTimestampTz,
+];
+
+/// The tables that a file makes, each with its place.
+fn tables_made(file: &File) -> Vec<(String, usize)> {
+    let made = file
+        .statements()
+        .filter_map(|made| created_table(&made).map(|table| (table, made.text_range().start().into())));
+    made.collect()
+}
+
+/// Whether the statement at a place alters or indexes a table that the file has made before.
+fn is_about_one_of(file: &File, new: &[(String, usize)], at: usize) -> bool {
+    let statement = file.statements().find(|statement| {
+        let range = statement.text_range();
+        (range.start().into()..range.end().into()).contains(&at)
+    });
+    let kinds = [SyntaxKind::ALTER_TABLE, SyntaxKind::CREATE_INDEX];
+    let altered = statement.filter(|statement| kinds.contains(&statement.kind()));
+    let altered = altered.and_then(|statement| altered_table(&statement));
+    altered.is_some_and(|altered| new.iter().any(|(table, made)| *table == altered && *made < at))
+}
+
 /// The names of those that are asked.
 pub(super) fn names() -> impl Iterator<Item = String> {
     ASKED.iter().map(|asked| asked.rule.to_string())
@@ -174,8 +204,12 @@ pub(super) fn findings(change: &Change<'_>) -> Result<Vec<Finding>> {
     for (file, down) in std::iter::once((&change.up, false)).chain(change.down.iter().map(|file| (file, true))) {
         let asked: Vec<_> =
             ASKED.iter().filter(|asked| change.rules.have(asked.scope) && (asked.down || !down)).collect();
+        let new = tables_made(file);
         for violation in ask(file, &asked, change.migration.metadata.run_in_transaction)? {
-            if let Some(asked) = asked.iter().find(|asked| asked.rule == violation.code) {
+            let about_new = || is_about_one_of(file, &new, violation.text_range.start().into());
+            if let Some(asked) = asked.iter().find(|asked| asked.rule == violation.code)
+                && (OF_NEW_TABLES_TOO.contains(&asked.rule) || !about_new())
+            {
                 findings.push(finding(change, file, asked, violation));
             }
         }

@@ -4,6 +4,25 @@ use std::collections::BTreeMap;
 
 use super::table::{PRIVILEGES, Table};
 
+/// What is no table.
+const OTHERS: [&str; 15] = [
+    "function",
+    "functions",
+    "procedure",
+    "routine",
+    "sequence",
+    "schema",
+    "database",
+    "type",
+    "domain",
+    "language",
+    "large",
+    "foreign",
+    "parameter",
+    "tablespace",
+    "property",
+];
+
 /// The privileges on tables, the tables, the roles.
 struct Said<'w> {
     privileges: Vec<(&'w str, bool)>,
@@ -46,23 +65,6 @@ fn said(words: &[String]) -> Option<Said<'_>> {
     }
     let privileges = privileges(words.get(start..on)?);
     let objects = words.get(on + 1..to)?;
-    const OTHERS: [&str; 15] = [
-        "function",
-        "functions",
-        "procedure",
-        "routine",
-        "sequence",
-        "schema",
-        "database",
-        "type",
-        "domain",
-        "language",
-        "large",
-        "foreign",
-        "parameter",
-        "tablespace",
-        "property",
-    ];
     let tables = match objects {
         ["all", "tables", ..] => None,
         ["all", ..] => return None,

@@ -1,5 +1,5 @@
 //! What is dangerous in a folder of migrations, told before a database sees it. The rules for any Diesel project are
-//! squawk's (`general.rs`); those of this design are written here. It reads files, and needs no database.
+//! squawk's (`general.rs`) and those about locks (`locks/`); those of this design are written here. It reads files, and needs no database.
 //!
 //! Always holds: the folder is read in order, so a rule knows the tables that earlier migrations made. An exemption
 //! stands in `metadata.toml` with its reason, and nowhere else; one that exempts nothing is a finding itself.
@@ -12,6 +12,7 @@ mod general;
 mod grants;
 mod keys;
 mod leakproof;
+mod locks;
 mod schema;
 mod state;
 mod table;
@@ -136,7 +137,8 @@ fn ours() -> impl Iterator<Item = &'static Rule> {
 
 /// The names of all rules.
 pub fn rules() -> impl Iterator<Item = String> {
-    let ours = ours().map(|rule| rule.name).chain(state::rules().map(|rule| rule.name));
+    let ours = ours().map(|rule| rule.name).chain(locks::RULES.iter().map(|rule| rule.name));
+    let ours = ours.chain(state::rules().map(|rule| rule.name));
     let ours: BTreeSet<_> = ours.chain(exemptions::RULES.iter().map(|(name, _)| *name)).collect();
     ours.into_iter().map(str::to_owned).chain(general::names())
 }
@@ -212,19 +214,23 @@ fn look_at(migration: &Migration, before: &Schema, rules: Rules) -> Result<(Vec<
     let mut findings: Vec<Finding> = unreadable.into_iter().collect();
     findings.extend(general::findings(&change)?);
     for rule in ours().filter(|rule| rules.have(rule.scope)) {
-        findings.extend((rule.find)(&change).into_iter().map(|found| finding(migration, rule, found)));
+        findings.extend(
+            (rule.find)(&change).into_iter().map(|found| finding(migration, (rule.name, rule.level, rule.why), found)),
+        );
     }
+    let found = locks::findings(&change, locks::RULES).into_iter();
+    findings.extend(found.map(|(rule, found)| finding(migration, (rule.name, rule.level, rule.why), found)));
     Ok((findings, change.after))
 }
 
-fn finding(migration: &Migration, rule: &Rule, found: Found) -> Finding {
+fn finding(migration: &Migration, (rule, level, why): (&str, Level, &str), found: Found) -> Finding {
     Finding {
         migration: migration.name.clone(),
         file: found.file,
         line: found.line,
-        rule: rule.name.to_owned(),
-        level: rule.level,
+        rule: rule.to_owned(),
+        level,
         message: found.message,
-        help: rule.why.to_owned(),
+        help: why.to_owned(),
     }
 }

@@ -16,6 +16,8 @@ pub(super) use super::table::{made_columns, type_of};
 pub(super) struct Schema {
     tables: BTreeMap<String, Table>,
     enums: BTreeSet<String>,
+    /// Those without a constraint, with the words of their types.
+    domains: BTreeMap<String, String>,
     functions: BTreeMap<String, Function>,
     /// Whether each shows rows as its caller sees them.
     views: BTreeMap<String, bool>,
@@ -73,6 +75,7 @@ impl Schema {
             SyntaxKind::CREATE_TYPE if has(statement, SyntaxKind::ENUM_TYPE) => {
                 self.enums.extend(name(statement, SyntaxKind::TYPE_NAME));
             }
+            SyntaxKind::CREATE_DOMAIN => self.domain(statement),
             SyntaxKind::CREATE_FUNCTION | SyntaxKind::CREATE_PROCEDURE => self.function(statement),
             SyntaxKind::ALTER_FUNCTION => {
                 let function = altered_function(statement).and_then(|name| self.functions.get_mut(&name));
@@ -149,6 +152,15 @@ impl Schema {
         self.with(&table, |table| table.indexes.insert(named, index));
     }
 
+    fn domain(&mut self, statement: &SyntaxNode) {
+        let constraints = [SyntaxKind::CHECK_CONSTRAINT, SyntaxKind::NOT_NULL_CONSTRAINT];
+        if let (Some(domain), Some(ty)) = (name(statement, SyntaxKind::DOMAIN), type_of(statement))
+            && !constraints.iter().any(|kind| has(statement, *kind))
+        {
+            self.domains.insert(domain, ty);
+        }
+    }
+
     fn function(&mut self, statement: &SyntaxNode) {
         let kinds = [SyntaxKind::FUNCTION_NAME, SyntaxKind::PROCEDURE_NAME];
         let Some(named) = kinds.into_iter().find_map(|kind| name(statement, kind)) else { return };
@@ -161,7 +173,8 @@ impl Schema {
         let all = words(statement);
         let calls = all.iter().any(|word| word == "give_to_definer");
         let text = all.join(" ");
-        if !calls && !(statement.kind() == SyntaxKind::DO && text.contains("OWNER TO")) {
+        let hands_over = calls || statement.kind() == SyntaxKind::DO && text.contains("OWNER TO");
+        if !hands_over {
             return;
         }
         for (_, function) in self.functions.iter_mut().filter(|(name, _)| text.contains(&format!("{name}("))) {
@@ -206,6 +219,10 @@ impl Schema {
     /// Those that a tenant has rows in, the tenants themselves included. A partition is read through its table.
     pub(super) fn tenant_tables(&self) -> impl Iterator<Item = (&String, &Table)> {
         self.tables.iter().filter(|(name, table)| self.is_walled(name) && table.partition_of.is_none())
+    }
+
+    pub(super) fn domains(&self) -> &BTreeMap<String, String> {
+        &self.domains
     }
 
     pub(super) fn views(&self) -> &BTreeMap<String, bool> {

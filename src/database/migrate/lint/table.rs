@@ -59,15 +59,23 @@ pub(super) struct Check {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trigger {
     pub(super) events: BTreeSet<&'static str>,
-    pub(super) before: bool,
+    pub(super) timing: Timing,
     pub(super) each_row: bool,
-    pub(super) when: bool,
-    /// `UPDATE OF`.
-    pub(super) of_columns: bool,
+    /// `WHEN`, or `UPDATE OF`.
+    pub(super) conditional: bool,
     pub(super) function: String,
     /// Without their quotes.
     pub(super) arguments: Vec<String>,
     pub(super) enabled: bool,
+}
+
+/// When a trigger fires.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Timing {
+    /// Or instead of the change.
+    #[default]
+    Before,
+    After,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -287,10 +295,9 @@ impl Trigger {
         let arguments = call[open + 1..].iter().filter(|word| !matches!(**word, "," | ")" | ";"));
         let trigger = Self {
             events: events.collect(),
-            before: head.contains(&"before") || head.contains(&"instead"),
+            timing: if head.contains(&"after") { Timing::After } else { Timing::Before },
             each_row: has(statement, SyntaxKind::FOR_EACH_ROW),
-            when: has(statement, SyntaxKind::WHEN_CONDITION),
-            of_columns: head.contains(&"of") && !head.contains(&"instead"),
+            conditional: has(statement, SyntaxKind::WHEN_CONDITION) || head.contains(&"of"),
             function: (*call.get(open.checked_sub(1)?)?).to_owned(),
             arguments: arguments.map(|word| word.trim_matches('\'').to_owned()).collect(),
             enabled: true,
@@ -315,7 +322,7 @@ impl Policy {
         if statement.kind() == SyntaxKind::CREATE_POLICY {
             let all = words(statement);
             let command = all.iter().position(|word| word == "for").and_then(|at| all.get(at + 1));
-            self.command = command.map_or("all", String::as_str).to_owned();
+            command.map_or("all", String::as_str).clone_into(&mut self.command);
             if self.roles.is_empty() {
                 self.roles.push("public".to_owned());
             }

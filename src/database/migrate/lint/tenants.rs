@@ -4,9 +4,9 @@ use squawk_syntax::ast::{self, AstNode as _};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::file::{called, children, has, name, words};
-use super::schema::{altered_table, created_table, on_table};
+use super::schema::{Schema, altered_table, created_table, on_table};
 use super::table::Table;
-use super::{Change, Found, Level, Rule, Scope, keys, leakproof};
+use super::{Change, Found, Level, Rule, Scope, keys, leakproof, locks};
 
 const fn rule(name: &'static str, why: &'static str, level: Level, find: fn(&Change<'_>) -> Vec<Found>) -> Rule {
     Rule { name, why, level, scope: Scope::Tenants, find }
@@ -181,11 +181,20 @@ fn backfill_as_owner(change: &Change<'_>) -> Vec<Found> {
                     }),
                 );
             }
+            SyntaxKind::DO if !role && !local_role => found.extend(in_block(change, &statement, &schema)),
             _ => {}
         }
         schema.apply(&statement);
     }
     found
+}
+
+/// The changes of a DO block up to its own SET ROLE.
+fn in_block(change: &Change<'_>, block: &SyntaxNode, schema: &Schema) -> Vec<Found> {
+    let as_owner = locks::inside(block).into_iter().take_while(|(node, _)| node.kind() != SyntaxKind::SET_ROLE);
+    let changes = as_owner.flat_map(|(node, byte)| changed(&node).into_iter().map(move |(_, table)| (byte, table)));
+    let forced = changes.filter(|(_, table)| schema.is_forced(table));
+    forced.map(|(byte, table)| change.up.found_at(byte, format!("rows of {table} are changed by the owner"))).collect()
 }
 
 /// What UPDATE, DELETE or MERGE is in a statement, the queries of its WITH included, and of which table.

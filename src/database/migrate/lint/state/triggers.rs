@@ -2,7 +2,7 @@
 
 use super::super::Scope;
 use super::super::schema::Schema;
-use super::super::table::{Table, Trigger};
+use super::super::table::{Table, Timing, Trigger};
 use super::{Broken, StateRule, broken};
 
 pub(super) const RULES: &[StateRule] = &[
@@ -36,16 +36,16 @@ pub(super) const RULES: &[StateRule] = &[
     },
 ];
 
-/// Whether it fires before each updated row, whatever column it is.
+/// Whether it fires before each updated row, whatever has changed.
 fn on_each_update(trigger: &Trigger) -> bool {
-    trigger.before && trigger.each_row && !trigger.of_columns && trigger.events.contains("update")
+    trigger.timing == Timing::Before && trigger.each_row && !trigger.conditional && trigger.events.contains("update")
 }
 
 fn audit_missing(schema: &Schema) -> Vec<Broken> {
     let audits = |name: &str, trigger: &Trigger| {
         let events = ["insert", "update", "delete"].iter().all(|event| trigger.events.contains(event));
         let named = trigger.arguments.first().is_some_and(|argument| argument == name);
-        events && trigger.each_row && !trigger.before && !trigger.when && !trigger.of_columns && named
+        events && trigger.each_row && trigger.timing == Timing::After && !trigger.conditional && named
     };
     let without =
         schema.tenant_tables().filter(|(name, table)| !table.running("audit").any(|trigger| audits(name, trigger)));
@@ -56,8 +56,7 @@ fn audit_missing(schema: &Schema) -> Vec<Broken> {
 
 fn lock_version_without_trigger(schema: &Schema) -> Vec<Broken> {
     let without = schema.tenant_tables().filter(|(_, table)| {
-        table.column("lock_version").is_some()
-            && !table.running("increment_lock_version").any(|trigger| on_each_update(trigger) && !trigger.when)
+        table.column("lock_version").is_some() && !table.running("increment_lock_version").any(on_each_update)
     });
     without.map(|(name, _)| broken(name, format!("lock_version of {name} has no trigger that counts"))).collect()
 }
@@ -65,7 +64,7 @@ fn lock_version_without_trigger(schema: &Schema) -> Vec<Broken> {
 fn transition_missing(schema: &Schema) -> Vec<Broken> {
     let refuses = |name: &str, trigger: &Trigger| {
         let named = trigger.arguments.first().is_some_and(|argument| argument == name);
-        trigger.before && trigger.each_row && trigger.events.contains("update") && named
+        trigger.timing == Timing::Before && trigger.each_row && trigger.events.contains("update") && named
     };
     let without = schema.tenant_tables().filter(|(name, table)| {
         table.column("status").is_some()
@@ -80,7 +79,7 @@ fn updated_at_without_trigger(schema: &Schema) -> Vec<Broken> {
     let without = schema.tables().filter(|(_, table): &(_, &Table)| {
         table.partition_of.is_none()
             && table.column("updated_at").is_some()
-            && !table.running("update_updated_at").any(|trigger| on_each_update(trigger) && !trigger.when)
+            && !table.running("update_updated_at").any(on_each_update)
     });
     without.map(|(name, _)| broken(name, format!("updated_at of {name} has no trigger that sets it"))).collect()
 }
