@@ -9,6 +9,7 @@ use comfy_table::{CellAlignment, Table};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::database::migrate::Event;
+pub(super) use crate::database::migrate::visible;
 use crate::database::seed::Outcome;
 
 /// A bar on a terminal, a line a step elsewhere.
@@ -146,20 +147,6 @@ pub(super) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String
         }
     }
     table
-}
-
-/// Text from elsewhere with its control characters as escapes: a terminal obeys none of them, and a difference by `\r`
-/// alone is seen. Ends of lines and tabs stay.
-pub(super) fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && !matches!(c, '\n' | '\t') {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

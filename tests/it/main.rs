@@ -67,6 +67,8 @@ mod marketdata_load;
 mod migrate_faults;
 mod migrate_kinds;
 mod migrate_lint;
+mod migrate_plan;
+mod migrate_plan_server;
 mod migrate_pooler;
 mod migrate_promises;
 mod migrate_random;

@@ -8,7 +8,7 @@ use bedplate::database::migrate::{self, Freshness, Rows, Source, Verification, V
 use rstest::{fixture, rstest};
 
 use crate::support::server::server;
-use crate::support::{Folder, connection, empty_db, number, texts};
+use crate::support::{Folder, connection, empty_db, migrated, number};
 
 const ONE: &str = "2026-01-01-000000_one";
 const TWO: &str = "2026-01-02-000000_two";
@@ -27,6 +27,8 @@ async fn verify(source: Source, rows: Rows, release: Option<Source>) -> Verifica
 #[case(DatabaseName::Marketdata)]
 #[tokio::test(flavor = "multi_thread")]
 async fn our_migrations_come_back(#[case] name: DatabaseName) {
+    // Its roles: a proof makes none.
+    let _applied = migrated(name).await;
     let verification = verify(Source::Embedded(name), Rows::Seeds(name), None).await;
     assert!(verification.migrations.len() >= 3, "{}", verification.migrations.len());
     for migration in &verification.migrations {
@@ -197,6 +199,8 @@ async fn a_diesel_config_that_cannot_be_read_is_told(good: Folder) {
 #[ignore = "needs the diesel CLI; scripts/diesel-cli installs it and runs this"]
 #[tokio::test(flavor = "multi_thread")]
 async fn diesel_cli_says_whether_schema_rs_is_fresh() {
+    // Its roles: a proof makes none.
+    let _applied = migrated(DatabaseName::Main).await;
     let fresh = async |config: &Path| {
         let what = Verify {
             source: Source::Embedded(DatabaseName::Main),
@@ -213,91 +217,4 @@ async fn diesel_cli_says_whether_schema_rs_is_fresh() {
     std::fs::write(folder.path().join("src/schema.rs"), "// stale").unwrap();
     let stale = fresh(&folder.path().join("diesel.toml")).await;
     assert!(matches!(&stale, Freshness::Stale { diff } if diff.contains("+// stale")), "{stale:?}");
-}
-
-/// The statements, and for each its locks and its work, as `table mode` and `verb table (held …)`.
-async fn plan(url: &DatabaseUrl, folder: &Folder) -> Vec<(Vec<String>, Vec<String>)> {
-    let planned = migrate::plan(url, &folder.source(), &server().owner, |_| {}).await.unwrap();
-    let statements = planned.into_iter().flat_map(|migration| migration.statements);
-    let held =
-        |locks: &[migrate::TableLock]| locks.iter().map(|l| format!("{} {}", l.table, l.mode)).collect::<Vec<_>>();
-    statements
-        .map(|statement| {
-            let work = statement.work.iter().map(|work| {
-                let verb = if work.rewritten { "rewrites" } else { "reads" };
-                format!("{verb} {} holding {}", work.table, held(&work.while_holding).join(", "))
-            });
-            (held(&statement.locks), work.collect())
-        })
-        .collect()
-}
-
-#[rstest]
-#[case::plain("ALTER TABLE a ADD COLUMN more int", &["a ACCESS EXCLUSIVE"], &[])]
-#[case::constant("ALTER TABLE a ADD COLUMN more int NOT NULL DEFAULT 1", &["a ACCESS EXCLUSIVE"], &[])]
-#[case::volatile("ALTER TABLE a ADD COLUMN more float DEFAULT random()", &["a ACCESS EXCLUSIVE"], &["rewrites a holding a ACCESS EXCLUSIVE"])]
-#[case::narrower("ALTER TABLE a ALTER COLUMN word TYPE varchar(10)", &["a ACCESS EXCLUSIVE"], &["rewrites a holding a ACCESS EXCLUSIVE"])]
-#[case::wider("ALTER TABLE a ALTER COLUMN short TYPE varchar(100)", &["a ACCESS EXCLUSIVE"], &[])]
-#[case::not_null("ALTER TABLE a ALTER COLUMN word SET NOT NULL", &["a ACCESS EXCLUSIVE"], &["reads a holding a ACCESS EXCLUSIVE"])]
-#[case::check("ALTER TABLE a ADD CHECK (id > 0)", &["a ACCESS EXCLUSIVE"], &["reads a holding a ACCESS EXCLUSIVE"])]
-#[case::not_valid("ALTER TABLE a ADD CHECK (id > 0) NOT VALID", &["a ACCESS EXCLUSIVE"], &[])]
-#[case::index("CREATE INDEX ON a (word)", &["a SHARE"], &["reads a holding a SHARE"])]
-#[case::foreign_key("ALTER TABLE b ADD FOREIGN KEY (id) REFERENCES a NOT VALID", &["a SHARE ROW EXCLUSIVE", "b SHARE ROW EXCLUSIVE"], &[])]
-#[case::new_table("CREATE TABLE c (id int)", &[], &[])]
-#[case::trigger("CREATE TRIGGER t BEFORE UPDATE ON a FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", &["a SHARE ROW EXCLUSIVE"], &[])]
-#[case::drop("DROP TABLE a", &["a ACCESS EXCLUSIVE"], &[])]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_plan_tells_locks_scans_and_rewrites(
-    #[future(awt)] empty_db: DatabaseUrl,
-    #[case] sql: &str,
-    #[case] locks: &[&str],
-    #[case] work: &[&str],
-) {
-    let folder = Folder::new(&[(
-        ONE,
-        "CREATE TABLE a (id int PRIMARY KEY, word text, short varchar(5)); CREATE TABLE b (id int)",
-        "DROP TABLE a, b",
-    )]);
-    folder.up(&empty_db).await.unwrap();
-    folder.add(TWO, sql, "SELECT 1");
-    assert_eq!(
-        plan(&empty_db, &folder).await,
-        [(locks.iter().map(ToString::to_string).collect(), work.iter().map(ToString::to_string).collect())]
-    );
-    // Planning changes nothing.
-    assert_eq!(number(&mut connection(&empty_db).await, "SELECT count(*) FROM __diesel_schema_migrations").await, 1);
-}
-
-/// A lock is held to the end of the transaction: what comes later goes through another table meanwhile.
-#[rstest]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_plan_tells_which_locks_are_held_while_a_table_is_read(#[future(awt)] empty_db: DatabaseUrl) {
-    let folder = Folder::new(&[(ONE, "CREATE TABLE a (id int); CREATE TABLE b (id int)", "DROP TABLE a, b")]);
-    folder.up(&empty_db).await.unwrap();
-    folder.add(TWO, "ALTER TABLE a ADD COLUMN more int; CREATE INDEX ON b (id)", "SELECT 1");
-    let text = |items: &[&str]| items.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(
-        plan(&empty_db, &folder).await,
-        [
-            (text(&["a ACCESS EXCLUSIVE"]), vec![]),
-            (text(&["b SHARE"]), text(&["reads b holding a ACCESS EXCLUSIVE, b SHARE"]))
-        ]
-    );
-    folder.write(TWO, "metadata.toml", crate::support::folder::BARE);
-    folder.write(TWO, "up.sql", "ALTER TABLE a ADD COLUMN more int; CREATE INDEX CONCURRENTLY b_id ON b (id)");
-    assert_eq!(
-        plan(&empty_db, &folder).await,
-        [
-            (text(&["a ACCESS EXCLUSIVE"]), vec![]),
-            (text(&["b SHARE UPDATE EXCLUSIVE"]), text(&["reads b holding b SHARE UPDATE EXCLUSIVE"]))
-        ]
-    );
-    assert_eq!(
-        texts(
-            &mut connection(&empty_db).await,
-            "SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 'b'::regclass"
-        )
-        .await,
-        Vec::<String>::new()
-    );
 }

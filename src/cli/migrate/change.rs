@@ -15,7 +15,7 @@ pub(super) struct Patience {
     /// Seconds to wait while another runner is at work
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     wait: u64,
-    /// Milliseconds to wait for a lock, for each statement [default: the lock_timeout of the URL or the login, else 100]
+    /// Milliseconds to wait for a lock, for each statement [default: the `lock_timeout` of the URL or the login, else 100]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=600_000))]
     lock_timeout: Option<u32>,
     /// Seconds to retry a migration that got no lock

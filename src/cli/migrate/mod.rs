@@ -6,6 +6,7 @@ mod create;
 mod examples;
 pub(super) mod here;
 mod lint;
+mod private;
 mod prove;
 mod show;
 mod target;

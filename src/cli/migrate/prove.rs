@@ -2,24 +2,53 @@
 
 use std::path::PathBuf;
 
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::private::Private;
 use super::target::{Target, each, print_json};
 use crate::cli::ui::{Progress, table};
 use crate::database::migrate::{
-    self, Freshness, PlannedMigration, Rows, Source, TableLock, Verification, Verified, Verify,
+    self, Freshness, PlannedMigration, Rows, ScratchServer, Source, TableLock, Verification, Verified, Verify,
 };
 use crate::database::{DatabaseName, DatabaseUrl};
 use crate::error::{Error, Result};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Scratch {
-    /// The URL of a server for the scratch database, with a login that has CREATEDB [default: the database's own]
-    #[arg(long, value_name = "URL")]
+    /// The URL of a server for the scratch database, with a login that has CREATEDB [default: the database's own].
+    /// Statements that change the server are not executed there; `private` starts a server for this command, which
+    /// executes them
+    #[arg(long, value_name = "URL|private")]
     scratch: Option<String>,
 }
 
 impl Scratch {
-    fn server(&self, target: &Target) -> Result<DatabaseUrl> {
-        self.scratch.as_ref().map_or_else(|| Ok(target.url.clone()), |url| url.parse())
+    /// Starts the private server, where that is wanted.
+    async fn private(&self, targets: &[Target]) -> Result<Option<Private>> {
+        match (self.scratch.as_deref(), targets.first()) {
+            (Some("private"), Some(target)) => Private::start(&target.url).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn server(&self, target: &Target, private: Option<&Private>) -> Result<ScratchServer> {
+        match (private, &self.scratch) {
+            (Some(private), _) => Ok(ScratchServer::throwaway(private.url.clone())),
+            (None, Some(url)) => Ok((&url.parse::<DatabaseUrl>()?).into()),
+            (None, None) => Ok((&target.url).into()),
+        }
+    }
+}
+
+/// Ends the work on a signal: what is dropped with it takes its scratch databases and servers along.
+async fn until_interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let doing = "trying the migrations";
+    let mut terminated = signal(SignalKind::terminate()).map_err(Error::io(doing))?;
+    let interrupted = || Err(Error::io(doing)(std::io::ErrorKind::Interrupted.into()));
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => interrupted(),
+        _ = terminated.recv() => interrupted(),
     }
 }
 
@@ -70,12 +99,17 @@ fn diesel_config(name: DatabaseName) -> PathBuf {
 
 pub(super) async fn verify(targets: &[Target], scratch: &Scratch, what: &What, json: bool) -> Result<()> {
     let progress = Progress::new();
-    let done = each(targets, |target| {
-        let shown = progress.of(&target.name, targets.len());
-        async move {
-            let (server, verify) = (scratch.server(&target)?, what.of(&target)?);
-            migrate::verify(&server, &verify, move |event| shown.migration(event)).await
-        }
+    let done = until_interrupted(async {
+        let private = scratch.private(targets).await?;
+        let private = private.as_ref();
+        each(targets, |target| {
+            let shown = progress.of(&target.name, targets.len());
+            async move {
+                let (server, verify) = (scratch.server(&target, private)?, what.of(&target)?);
+                migrate::verify(server, &verify, move |event| shown.migration(event)).await
+            }
+        })
+        .await
     })
     .await;
     progress.finish();
@@ -101,6 +135,7 @@ fn show(name: &str, verification: &Verification) {
     println!("{}", table(&["migration", "comes back", "rows, down and up again"], rows, &[]));
     for one in &verification.migrations {
         one.problems.iter().for_each(|problem| println!("{}: {problem}", one.name));
+        one.not_measured.iter().for_each(|skipped| println!("{}: not measured: {skipped}", one.name));
     }
     match &verification.schema {
         Some(Freshness::Fresh) => println!("schema.rs is what the migrations make."),
@@ -124,12 +159,17 @@ fn survive(one: &Verified) -> String {
 
 pub(super) async fn plan(targets: &[Target], scratch: &Scratch, json: bool) -> Result<()> {
     let progress = Progress::new();
-    let planned = each(targets, |target| {
-        let shown = progress.of(&target.name, targets.len());
-        async move {
-            migrate::plan(&target.url, &target.source, &scratch.server(&target)?, move |event| shown.migration(event))
-                .await
-        }
+    let planned = until_interrupted(async {
+        let private = scratch.private(targets).await?;
+        let private = private.as_ref();
+        each(targets, |target| {
+            let shown = progress.of(&target.name, targets.len());
+            async move {
+                let server = scratch.server(&target, private)?;
+                migrate::plan(&target.url, &target.source, server, move |event| shown.migration(event)).await
+            }
+        })
+        .await
     })
     .await;
     progress.finish();
@@ -144,6 +184,8 @@ pub(super) async fn plan(targets: &[Target], scratch: &Scratch, json: bool) -> R
         }
         if migrations.is_empty() {
             println!("Nothing is pending.");
+        } else {
+            println!("Measured without rows: a statement that depends on rows may do more.");
         }
         migrations.iter().for_each(show_plan);
     }
@@ -158,6 +200,7 @@ fn show_plan(migration: &PlannedMigration) {
     };
     println!("{} ({way})", migration.name);
     let rows = migration.statements.iter().map(|statement| {
+        let not_measured = statement.not_measured.iter().map(|reason| format!("not measured: {reason}"));
         let work = statement.work.iter().map(|work| {
             let verb = if work.rewritten { "rewrites" } else { "reads all of" };
             let meanwhile = work.while_holding.iter().map(|lock| format!("{} of {}", lock.blocks, lock.table));
@@ -169,7 +212,7 @@ fn show_plan(migration: &PlannedMigration) {
         vec![
             statement.line.to_string(),
             statement.statement.clone(),
-            locks.collect::<Vec<_>>().join("\n"),
+            locks.chain(not_measured).collect::<Vec<_>>().join("\n"),
             work.collect::<Vec<_>>().join("\n"),
         ]
     });

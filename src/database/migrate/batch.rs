@@ -15,6 +15,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::guard;
 use super::observe::Observer;
 use super::script::is_batch_mark;
 use super::send::{Failure, Place};
@@ -32,6 +33,7 @@ const FIRST_BATCH: u64 = 128;
 
 /// Where the mark goes.
 pub(super) struct Batches {
+    line: usize,
     table: String,
     column: String,
     before: String,
@@ -69,7 +71,7 @@ impl Batches {
             .filter(|_| condition)
             .ok_or_else(|| wrong("says /* batch */, which goes behind the condition of its WHERE"))?;
         let (before, after) = (statement.sql[..start].to_owned(), statement.sql[mark..].to_owned());
-        Ok(Self { table, column, before, after })
+        Ok(Self { line: statement.line, table, column, before, after })
     }
 
     fn statement(&self, from: u64, until: u64) -> String {
@@ -132,7 +134,11 @@ async fn pass(
     while from < end {
         let began = Instant::now();
         let until = from.saturating_add(size).min(end);
-        match observer.watch(session.count(&batches.statement(from, until)), on_event).await.map_err(failed) {
+        match observer
+            .watch(guard::count(session, &batches.statement(from, until), batches.line), on_event)
+            .await
+            .map_err(failed)
+        {
             Ok(changed) => {
                 rows += changed;
                 from = until;

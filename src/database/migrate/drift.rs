@@ -76,7 +76,7 @@ pub(super) fn compare(folder: &Folder, history: &History) -> Result<Vec<Problem>
     let is_here = |version: &str| files.iter().any(|file| file.version == version);
     // The order is that of one folder.
     let own = history.applied.iter().filter(|(version, _)| is_here(version) || !history.is_foreign(version, id));
-    let newest = own.last().map(|(version, _)| version.as_str());
+    let newest = own.max().map(|(version, _)| version.as_str());
     for file in files {
         let last = history.last_done(&file.version);
         let unfinished = history.unfinished(&file.version);
@@ -216,13 +216,15 @@ pub(super) fn diff(file: &str, before: &str, now: &str) -> String {
     diff.unified_diff().context_radius(2).header(&format!("{file} as applied"), &format!("{file} now")).to_string()
 }
 
-fn visible(text: &str) -> String {
+/// Text from elsewhere with its control characters as escapes: a terminal obeys none of them, and a difference by `\r`
+/// alone is seen. Ends of lines and tabs stay.
+pub(crate) fn visible(text: &str) -> String {
     let shown = |c: char| c == '\n' || c == '\t' || !c.is_control();
     text.chars().fold(String::with_capacity(text.len()), |mut made, c| {
         if shown(c) {
-            made.push(c)
+            made.push(c);
         } else {
-            made.extend(c.escape_default())
+            made.extend(c.escape_default());
         }
         made
     })

@@ -61,7 +61,7 @@ impl Observer {
                     on_event(Event::Working { how });
                 },
             }
-            pause = if started.elapsed() < FIRST_WORD { FIRST_WORD - started.elapsed() } else { NEXT_LOOK };
+            pause = FIRST_WORD.checked_sub(started.elapsed()).unwrap_or(NEXT_LOOK);
         }
     }
 

@@ -1,9 +1,11 @@
 //! Applying and reverting: what surrounds the work on single migrations.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::check::{self, check};
 use super::folder::{Migration, Source};
+use super::guard::Guard;
 use super::history::{self, History, Way};
 use super::observe::Observer;
 use super::session::{Session, read_only};
@@ -41,12 +43,24 @@ pub async fn run_with(
     options: &Options,
     mut on_event: impl FnMut(Event) + Send,
 ) -> Result<Vec<String>> {
-    let on_event: Watcher<'_> = &mut on_event;
+    run_guarded(url, source, direction, options, None, &mut on_event).await
+}
+
+/// The same; a dry run has a guard.
+pub(super) async fn run_guarded(
+    url: &DatabaseUrl,
+    source: &Source,
+    direction: Direction,
+    options: &Options,
+    guard: Option<&Arc<Guard>>,
+    on_event: Watcher<'_>,
+) -> Result<Vec<String>> {
     let reading = {
         let source = source.clone();
         tokio::task::spawn_blocking(move || Ok::<_, Error>((source.id(), source.read()?)))
     };
-    let (session, history) = history::open(url, options.lock_timeout).await?;
+    let (mut session, history) = history::open(url, options.lock_timeout).await?;
+    session.guard = guard.cloned();
     let history = match history {
         Err(error) => read_again(&session, error, options, on_event).await?,
         Ok(history) => history,
@@ -70,7 +84,7 @@ pub async fn run_with(
     let steps = steps(&session, &folder, &history, &direction).await?;
 
     let mut runner =
-        Runner { url, folder: &folder, options, observer: Observer::new(url, session.pid), session, history };
+        Runner { url, folder: &folder, options, guard, observer: Observer::new(url, session.pid), session, history };
     let mut done: Vec<String> = Vec::with_capacity(steps.len());
     for (index, (migration, way)) in steps.iter().enumerate() {
         on_event(Event::Started { name: migration.name.clone(), number: index + 1, of: steps.len() });
@@ -99,6 +113,7 @@ struct Runner<'r> {
     url: &'r DatabaseUrl,
     folder: &'r Folder,
     options: &'r Options,
+    guard: Option<&'r Arc<Guard>>,
     observer: Observer,
     session: Session,
     history: History,
@@ -133,7 +148,8 @@ impl Runner<'_> {
 
     async fn with_another_session(mut self, on_event: Watcher<'_>) -> Result<Self> {
         self.session.close().await;
-        let (session, history) = history::open(self.url, self.options.lock_timeout).await?;
+        let (mut session, history) = history::open(self.url, self.options.lock_timeout).await?;
+        session.guard = self.guard.cloned();
         lock::take(&session, self.options, on_event).await?;
         self.history = match history {
             Err(error) => read_again(&session, error, self.options, on_event).await?,

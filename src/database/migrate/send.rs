@@ -2,6 +2,7 @@
 
 use tokio_postgres::error::{ErrorPosition, SqlState};
 
+use super::guard;
 use super::observe::Observer;
 use super::session::Session;
 use super::statement::Statement;
@@ -55,7 +56,7 @@ impl Place {
         format!("{file} line {}, statement {} of {of} ({})", self.line, self.number + 1, self.excerpt)
     }
 
-    fn is_at(mut self, statement: &Statement, error: &tokio_postgres::Error, before: usize) -> Self {
+    fn with_line_of(mut self, statement: &Statement, error: &tokio_postgres::Error, before: usize) -> Self {
         if let Some(ErrorPosition::Original(character)) = error.as_db_error().and_then(|said| said.position()) {
             self.line = statement.line_at(character.saturating_sub(u32::try_from(before).unwrap_or(u32::MAX)));
         }
@@ -189,15 +190,14 @@ pub(super) async fn send(
 ) -> Result<(), Failure> {
     let place = Place::of(&statement, number);
     on_event(Event::Statement { number: number + 1, of, text: place.excerpt.clone() });
-    let failed = |error: tokio_postgres::Error, place: Place| Failure::of(error, place);
-    if statement.sql.len() > HELD {
+    if statement.sql.len() > HELD && session.guard.is_none() {
         let sql = std::mem::take(&mut statement.sql);
-        return observer.watch(session.send_and_forget(sql), on_event).await.map_err(|error| failed(error, place));
+        return observer.watch(session.send_and_forget(sql), on_event).await.map_err(|error| Failure::of(error, place));
     }
-    let sent = observer.watch(session.send(&statement.sql), on_event).await;
+    let sent = observer.watch(guard::send(session, &statement), on_event).await;
     sent.map_err(|error| {
-        let place = place.is_at(&statement, &error, 0);
-        failed(error, place)
+        let place = place.with_line_of(&statement, &error, 0);
+        Failure::of(error, place)
     })
 }
 
@@ -209,8 +209,13 @@ pub(super) async fn send_rows(
     (first, of): (usize, usize),
     on_event: Watcher<'_>,
 ) -> Result<(), Failure> {
-    let text = statements[0].excerpt();
-    on_event(Event::Statement { number: first + 1, of, text });
+    if session.guard.is_some() {
+        for (n, statement) in statements.iter().enumerate() {
+            send(session, observer, statement.clone(), (first + n, of), on_event).await?;
+        }
+        return Ok(());
+    }
+    on_event(Event::Statement { number: first + 1, of, text: statements[0].excerpt() });
     let mut message = String::with_capacity(statements.iter().map(|statement| statement.sql.len() + 2).sum());
     for statement in statements {
         message.push_str(&statement.sql);
@@ -220,7 +225,7 @@ pub(super) async fn send_rows(
     sent.map_err(|(done, error)| {
         let statement = &statements[done.min(statements.len() - 1)];
         let before: usize = statements.iter().take(done).map(|before| before.sql.chars().count() + 2).sum();
-        let place = Place::of(statement, first + done).is_at(statement, &error, before);
+        let place = Place::of(statement, first + done).with_line_of(statement, &error, before);
         Failure::of(error, place)
     })
 }

@@ -6,13 +6,14 @@
 //! Always holds: the server ends a statement whose runner is gone within a second.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
+use super::guard::Guard;
 use super::lock;
 use crate::database::connect::{DIRECT, open, words};
 use crate::database::url::DatabaseUrl;
@@ -36,6 +37,8 @@ pub(super) struct Session {
     pub(super) escapes: bool,
     /// The login.
     pub(super) login: String,
+    /// What keeps a dry run from changing the server.
+    pub(super) guard: Option<Arc<Guard>>,
     /// Whether the caller, the URL or the login says how long a statement waits for a lock.
     pub(super) own_lock_timeout: bool,
     /// The lock timeout that this session began with, or the engine has set since, as the server writes it.
@@ -89,6 +92,7 @@ impl Session {
             read_only: false,
             escapes: false,
             login: String::new(),
+            guard: None,
             own_lock_timeout: own,
             timeout: Mutex::default(),
             ask: AtomicU64::new(BRIEF_MS),
@@ -116,7 +120,9 @@ impl Session {
             session.own_lock_timeout = true;
             session.run(&session.fresh()).await?;
             let shown = session.texts("SELECT current_setting('lock_timeout')").await?;
-            shown.into_iter().for_each(|timeout| session.set_timeout(timeout));
+            for timeout in shown {
+                session.set_timeout(timeout);
+            }
         }
         answers.rows.drain(..answers.rows.len().min(2));
         Ok((session, answers))
@@ -268,17 +274,17 @@ fn history_schema(found: &[SimpleQueryRow], here: String) -> Result<(String, boo
     let chosen = match all.as_slice() {
         [] => return Ok((here, false)),
         [(only, _)] => only,
-        several => match several.iter().find(|(_, visible)| *visible) {
-            Some((visible, _)) => visible,
-            None => {
+        several => {
+            let visible = several.iter().find(|(_, visible)| *visible).map(|(schema, _)| schema);
+            visible.ok_or_else(|| {
                 let names: Vec<_> = several.iter().map(|(schema, _)| schema.as_str()).collect();
-                return Err(Error::configuration(format!(
+                Error::configuration(format!(
                     "several schemas have a history of migrations ({}), and the search path names none of them: say which one \
                      with ?options=-csearch_path%3DSCHEMA in the URL",
                     names.join(", ")
-                )));
-            }
-        },
+                ))
+            })?
+        }
     };
     let visible = |tables: &[(String, bool)]| tables.iter().any(|(schema, visible)| schema == chosen && *visible);
     Ok((chosen.clone(), visible(&diesels) && visible(&ours)))

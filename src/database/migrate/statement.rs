@@ -53,12 +53,15 @@ impl Statement {
         let has = |word| words.contains(&word);
         match words.as_slice() {
             ["BEGIN", ..] | ["START", "TRANSACTION", ..] => Kind::Begin,
+            // They end no transaction of this session.
+            ["COMMIT" | "ROLLBACK", "PREPARED", ..] => Kind::Alone,
             ["COMMIT" | "END", ..] => Kind::Commit,
             _ if self.mark == Some(Mark::Alone) => Kind::Alone,
             ["CREATE" | "DROP" | "REINDEX" | "ALTER", ..] if has("CONCURRENTLY") => Kind::Alone,
             ["REINDEX", ..] if has("DATABASE") || has("SYSTEM") || has("SCHEMA") => Kind::Alone,
-            ["CLUSTER"] | ["CLUSTER", "VERBOSE"] => Kind::Alone,
-            ["VACUUM", ..]
+            ["CLUSTER"]
+            | ["CLUSTER", "VERBOSE"]
+            | ["VACUUM", ..]
             | ["DISCARD", "ALL"]
             | ["CREATE" | "DROP", "DATABASE" | "TABLESPACE" | "SUBSCRIPTION", ..]
             | ["ALTER", "SYSTEM" | "DATABASE" | "SUBSCRIPTION", ..] => Kind::Alone,
@@ -134,7 +137,7 @@ impl Statement {
             "CREATE" | "ALTER" | "DROP" => {
                 let makes_rows = has("AS") && (has("SELECT") || has("EXECUTE") || has("VALUES"));
                 let makes_table = self.words.iter().take(4).any(|word| word == "TABLE" || word == "MATERIALIZED");
-                !has("TEMP") && !has("TEMPORARY") && !has("PG_TEMP") && !(makes_rows && makes_table)
+                !(has("TEMP") || has("TEMPORARY") || has("PG_TEMP") || (makes_rows && makes_table))
             }
             "COMMENT" | "GRANT" | "REVOKE" | "TRUNCATE" | "ANALYZE" | "VACUUM" | "REINDEX" | "CLUSTER" | "REFRESH"
             | "BEGIN" | "START" | "COMMIT" | "END" | "LOCK" => true,
@@ -238,6 +241,8 @@ mod tests {
     #[case("START TRANSACTION", Kind::Begin)]
     #[case("end", Kind::Commit)]
     #[case("ROLLBACK", Kind::Ordinary)]
+    #[case("COMMIT PREPARED 'a'", Kind::Alone)]
+    #[case("ROLLBACK PREPARED 'a'", Kind::Alone)]
     #[case("DISCARD ALL", Kind::Alone)]
     #[case("REFRESH MATERIALIZED VIEW CONCURRENTLY a", Kind::Ordinary)]
     #[case("REINDEX TABLE a", Kind::Ordinary)]

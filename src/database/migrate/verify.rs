@@ -6,16 +6,17 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::folder::{Migration, Source};
-use super::run::run_with;
+use super::guard::{self, Skipped};
 use super::schema_rs::{Freshness, freshness};
-use super::scratch::Scratch;
-use super::session::Session;
+use super::scratch::{Scratch, ScratchServer};
+use super::script::Script;
+use super::session::{Session, from_postgres};
 use super::snapshot::{differences, snapshot};
+use super::statement::Kind;
 use super::{Direction, Event, Options, Watcher, rows};
 use crate::database::DatabaseName;
 use crate::database::config::Environment;
 use crate::database::seed::{self, Set};
-use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result};
 
 /// Rows to put into the tables.
@@ -68,6 +69,8 @@ pub struct Verified {
     /// Why it does not come back; empty when it does. Each has a heading and, below, the lines of the catalogue that
     /// differ.
     pub problems: Vec<String>,
+    /// The statements that were not executed, because they change the server, and so are not proven.
+    pub not_measured: Vec<String>,
     /// What an up–down–up does to rows: nothing, or which are lost or changed. `None` where there were no rows.
     pub rows: Option<Vec<String>>,
 }
@@ -78,22 +81,21 @@ pub struct Verified {
 /// [`Error::Forbidden`] where the login may make no database; what keeps the proof from being tried at all. A migration
 /// that fails or does not come back is in the answer.
 pub async fn verify(
-    server: &DatabaseUrl,
+    server: impl Into<ScratchServer>,
     verify: &Verify,
     mut on_event: impl FnMut(Event) + Send,
 ) -> Result<Verification> {
     let on_event: Watcher<'_> = &mut on_event;
     let files = verify.source.read()?;
-    let scratch = Scratch::make(server).await?;
-    let proof = Proof { url: scratch.url.clone(), source: verify.source.clone() };
+    let server = server.into();
+    let proof = Proof { scratch: Scratch::make(&server).await?, source: verify.source.clone() };
     let proven = prove(&proof, &files, verify, on_event).await;
-    scratch.drop().await;
+    proof.scratch.end().await;
     let Proven { migrations: mut verified, schema, catalogue: fresh } = proven?;
     if let (Some(release), true) = (&verify.release, verified.iter().all(|one| one.problems.is_empty())) {
-        let scratch = Scratch::make(server).await?;
-        let proof = Proof { url: scratch.url.clone(), source: verify.source.clone() };
+        let proof = Proof { scratch: Scratch::make(&server).await?, source: verify.source.clone() };
         let proven = from_release(&proof, &files, release, &fresh, &mut verified, on_event).await;
-        scratch.drop().await;
+        proof.scratch.end().await;
         proven?;
     }
     Ok(Verification { migrations: verified, schema })
@@ -108,17 +110,27 @@ struct Proven {
 }
 
 struct Proof {
-    url: DatabaseUrl,
+    scratch: Scratch,
     source: Source,
 }
 
 impl Proof {
     async fn step(&self, direction: Direction) -> Result<Vec<String>> {
-        run_with(&self.url, &self.source, direction, &Options::default(), |_| {}).await
+        self.scratch.run(&self.source, direction).await
     }
 
     async fn catalogue(&self) -> Result<Vec<String>> {
-        snapshot(&Session::open(&self.url, Options::default().lock_timeout).await?).await
+        snapshot(&Session::open(&self.scratch.url, Options::default().lock_timeout).await?).await
+    }
+
+    /// Adds the statements that were not executed since the last call.
+    fn add_skipped(&self, verified: &mut Verified) {
+        for Skipped { line, statement, reason } in self.scratch.skipped() {
+            let skipped = format!("line {line} ({statement}): {reason}");
+            if !verified.not_measured.contains(&skipped) {
+                verified.not_measured.push(skipped);
+            }
+        }
     }
 
     /// Up, down, up: what differs is added to `problems`. Returns the catalogue after it, `None` where it failed on the
@@ -157,23 +169,32 @@ impl Proof {
 
 /// Both proofs on one database, and what it looks like with all migrations.
 async fn prove(proof: &Proof, files: &[Migration], verify: &Verify, on_event: Watcher<'_>) -> Result<Proven> {
-    let all = files.iter().map(|file| Verified { name: file.name.clone(), problems: Vec::new(), rows: None });
+    let all = files.iter().map(|file| Verified {
+        name: file.name.clone(),
+        problems: Vec::new(),
+        not_measured: Vec::new(),
+        rows: None,
+    });
     let mut proven = Proven { migrations: all.collect(), schema: None, catalogue: proof.catalogue().await? };
     let of = files.len();
     for (n, file) in files.iter().enumerate() {
         on_event(Event::Started { name: file.name.clone(), number: n + 1, of });
-        match proof.comes_back(file, &proven.catalogue, &mut proven.migrations[n].problems).await? {
+        let after = proof.comes_back(file, &proven.catalogue, &mut proven.migrations[n].problems).await?;
+        proof.add_skipped(&mut proven.migrations[n]);
+        match after {
             Some(after) => proven.catalogue = after,
             None => return Ok(proven),
         }
     }
     if let Some(config) = &verify.diesel_config {
-        proven.schema = Some(freshness(config, &proof.url)?);
+        proven.schema = Some(freshness(config, &proof.scratch.url)?);
     }
-    if proven.migrations.iter().all(|one| one.problems.is_empty()) && put(&verify.rows, &proof.url).await? {
+    if proven.migrations.iter().all(|one| one.problems.is_empty()) && put(&verify.rows, &proof.scratch).await? {
         for (n, file) in files.iter().enumerate().rev() {
             on_event(Event::Started { name: format!("{} with rows", file.name), number: of - n, of });
-            match survives(proof, file).await {
+            let survived = survives(proof, file).await;
+            proof.add_skipped(&mut proven.migrations[n]);
+            match survived {
                 Ok(lost) => proven.migrations[n].rows = lost,
                 Err(error) => {
                     let failure = failed::<()>(Err(error))?;
@@ -200,25 +221,43 @@ fn failed<T>(outcome: Result<T>) -> Result<Option<String>> {
     }
 }
 
-async fn put(rows: &Rows, url: &DatabaseUrl) -> Result<bool> {
+async fn put(rows: &Rows, scratch: &Scratch) -> Result<bool> {
     match rows {
         Rows::None => return Ok(false),
         Rows::Seeds(name) => {
-            seed::load(url, *name, Environment::Development, &[Set::Reference, Set::Development]).await?;
+            seed::load(&scratch.url, *name, Environment::Development, &[Set::Reference, Set::Development]).await?;
         }
-        Rows::Sql(sql) => Session::open(url, Options::default().lock_timeout).await?.run(sql).await?,
+        Rows::Sql(sql) => insert(sql, scratch).await?,
     }
     Ok(true)
+}
+
+/// In one transaction, as a text of several statements is.
+async fn insert(sql: &str, scratch: &Scratch) -> Result<()> {
+    let session = scratch.session().await?;
+    session.run("BEGIN").await?;
+    for statement in Script::new("the rows", sql).statements()? {
+        if !matches!(statement.kind(), Kind::Begin | Kind::Commit) {
+            guard::send(&session, &statement).await.map_err(|error| from_postgres(&error))?;
+        }
+    }
+    session.run("COMMIT").await?;
+    match scratch.skipped().first() {
+        Some(Skipped { line, statement, reason }) => Err(Error::configuration(format!(
+            "the rows, line {line} ({statement}): {reason}, and a dry run does not: leave it out, or use --scratch private"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The last migration down and up again: what happened to the rows, `None` where there were none any more. Leaves it
 /// down.
 async fn survives(proof: &Proof, migration: &Migration) -> Result<Option<Vec<String>>> {
-    let before = rows::count(&proof.url).await?;
+    let before = rows::count(&proof.scratch.url).await?;
     proof.step(Direction::Down { count: 1 }).await?;
-    let without = rows::count(&proof.url).await?;
+    let without = rows::count(&proof.scratch.url).await?;
     proof.step(Direction::UpTo(migration.version.clone())).await?;
-    let after = rows::count(&proof.url).await?;
+    let after = rows::count(&proof.scratch.url).await?;
     proof.step(Direction::Down { count: 1 }).await?;
     let fates = before.iter().filter_map(|(table, rows)| rows.fate(table, without.get(table), after.get(table)));
     Ok(before.values().any(|rows| !rows.is_empty()).then(|| fates.collect()))
@@ -235,13 +274,16 @@ async fn from_release(
 ) -> Result<()> {
     on_event(Event::Started { name: "the state of the last release".into(), number: 1, of: 1 });
     let from_there = |problem: &String| format!("from the last release: {problem}");
-    run_with(&proof.url, release, Direction::Up, &Options::default(), |_| {}).await?;
+    proof.scratch.run(release, Direction::Up).await?;
+    // The release's own statements belong to no migration that is proven here.
+    proof.scratch.skipped();
     let released: Vec<_> = release.read()?.into_iter().map(|file| file.version).collect();
     let mut catalogue = proof.catalogue().await?;
     for (n, file) in files.iter().enumerate().filter(|(_, file)| !released.contains(&file.version)) {
         let mut problems = Vec::new();
         let after = proof.comes_back(file, &catalogue, &mut problems).await?;
         verified[n].problems.extend(problems.iter().map(from_there));
+        proof.add_skipped(&mut verified[n]);
         match after {
             Some(after) => catalogue = after,
             None => return Ok(()),

@@ -18,7 +18,7 @@ use super::session::Session;
 use super::state::{Seen, State, custom_names};
 use super::statement::{Kind, Mark, Statement};
 use super::unit::{Unit, Units};
-use super::{Event, Options, Watcher, resume};
+use super::{Event, Options, Watcher, guard, resume};
 use crate::error::{Error, Result};
 
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -248,12 +248,11 @@ impl<'w> Work<'w> {
             self.progress = before;
             return Err(around(error));
         }
-        match after {
-            Some(after) => self.state = after,
-            None => {
-                let seen = Seen::of(session, &self.names).await.map_err(around)?;
-                self.state = self.state.then(seen, first, end);
-            }
+        if let Some(after) = after {
+            self.state = after;
+        } else {
+            let seen = Seen::of(session, &self.names).await.map_err(around)?;
+            self.state = self.state.then(seen, first, end);
         }
         let session_now = self.state.json();
         if read_only || session_now != self.progress.session {
@@ -291,7 +290,9 @@ impl<'w> Work<'w> {
         let sent = history::sent(&session.schema, id, &serde_json::to_string(&before).unwrap_or_default());
         self.persist(&sent, on_event).await?;
         on_event(Event::Statement { number: n + 1, of: self.checked.statements, text: statement.excerpt() });
-        let done = if statement.is_concurrent() {
+        let done = if session.guard.is_some() {
+            self.observer.watch(guard::send(session, statement), on_event).await
+        } else if statement.is_concurrent() {
             self.observer.watch(session.patiently(&text), on_event).await
         } else {
             self.observer.watch(session.send(&text), on_event).await
@@ -414,13 +415,12 @@ impl<'w> Work<'w> {
         );
         on_event(Event::Blocked { by });
         let remaining = self.options.retry_for.saturating_sub(self.started.elapsed()).min(LONGEST_LOOK);
-        let looked = match blocked {
-            Some(blocked) => self.observer.until_let_go(blocked, remaining).await,
+        let looked = if let Some(blocked) = blocked {
+            self.observer.until_let_go(blocked, remaining).await
+        } else {
             // Who holds it is only seen while a statement waits: the next one is looked at in time.
-            None => {
-                self.observer.connect().await;
-                false
-            }
+            self.observer.connect().await;
+            false
         };
         if !looked {
             tokio::time::sleep(self.pauses.next().unwrap_or(LONGEST_PAUSE)).await;

@@ -107,16 +107,17 @@ async fn an_unknown_statement_can_be_sent_alone(#[future(awt)] empty_db: Databas
     assert!(answer.well || answer.said.contains("alone"), "{}", answer.said);
 }
 
-/// The end of a transaction that another session prepared is no COMMIT of the file: it is sent, and fails here.
+/// The end of a transaction that another session prepared is no COMMIT of the file: it is refused, because no rollback
+/// takes it back.
 #[rstest]
 #[case("COMMIT PREPARED 'nowhere'")]
 #[case("ROLLBACK PREPARED 'nowhere'")]
 #[tokio::test]
-async fn the_end_of_a_prepared_transaction_is_sent(#[future(awt)] empty_db: DatabaseUrl, #[case] up: &str) {
+async fn the_end_of_a_prepared_transaction_is_refused(#[future(awt)] empty_db: DatabaseUrl, #[case] up: &str) {
     let folder = Folder::new(&[]);
     folder.add_bare(NAME, up, "SELECT 1");
     let said = migrate(folder.path(), &empty_db, &["up"]).refused().said;
-    assert!(said.contains("\"nowhere\" does not exist"), "{said}");
+    assert!(said.contains("ends a transaction that another session prepared"), "{said}");
 }
 
 /// A string may go on in the next line, and keeps its kind there.

@@ -8,6 +8,7 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 use super::super::file::{File, name, words};
 use super::super::schema::Schema;
 use super::super::{Change, Found, Level};
+use crate::database::migrate::statement::Mark;
 
 /// A statement, also one of a DO block, and what was there before it.
 pub(in super::super) struct Walk<'w> {
@@ -83,7 +84,7 @@ fn through(
             _ => {}
         }
         let line = file.found(&statement, "").line;
-        let batch = file.script.iter().any(|sent| Some(sent.line) == line && sent.batch);
+        let batch = file.script.iter().any(|sent| Some(sent.line) == line && sent.mark == Some(Mark::Batch));
         let start: usize = statement.text_range().start().into();
         // A block is one statement, and so in a transaction.
         let pieces = inside(&statement).into_iter().map(|(node, byte)| (node, byte, true));
