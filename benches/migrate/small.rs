@@ -68,7 +68,10 @@ pub(crate) async fn whole(bench: &Bench) -> Result<(), Error> {
         if migrations.is_empty() {
             continue;
         }
-        let ups: Vec<_> = migrations.into_iter().map(|migration| migration.up.sql).collect();
+        let ups: Vec<_> = migrations
+            .iter()
+            .map(|migration| migration.up.text().map(std::borrow::Cow::into_owned))
+            .collect::<Result<_, _>>()?;
         let file = bench.for_psql(&format!("whole_{name}"), &ups, true)?;
         let title = format!("the {} migrations of {name} on an empty database", ups.len());
         compare(&title, bench.rounds, &["psql", "migrate::run"], async |side| {

@@ -194,7 +194,7 @@ const COMMANDS: &str = "
 #[test]
 fn every_command_has_its_statement() {
     let all = [OF_THE_SERVER, OF_THE_DATABASE, OF_A_SUPERUSER].join(";");
-    let script = migrate::Script { file: "up.sql", sql: all };
+    let script = migrate::Script::new("up.sql", all);
     let statements: Vec<_> = script.statements().unwrap().into_iter().map(|one| one.excerpt()).collect();
     let commands: Vec<_> =
         COMMANDS.split(',').map(|name| name.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -410,7 +410,7 @@ async fn roles_of_others_are_not_taken_for_the_migrations(#[future(awt)] empty_d
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_is_missing_is_named_with_its_statement(#[future(awt)] empty_db: DatabaseUrl, #[case] up: &str) {
     let role = empty_db.database().to_owned();
-    let up = format!("{};\nCREATE TABLE a (id int);\nGRANT SELECT ON a TO made_@", up).replace('@', &role);
+    let up = format!("{up};\nCREATE TABLE a (id int);\nGRANT SELECT ON a TO made_@").replace('@', &role);
     let folder = Folder::new(&[(ONE, &up, "DROP TABLE a")]);
     let error = migrate::plan(&empty_db, &folder.source(), &empty_db, |_| {}).await.unwrap_err().to_string();
     let problem = verify(&empty_db, &folder).await.migrations.remove(0).problems.remove(0);

@@ -144,11 +144,7 @@ async fn nothing_of_a_session_reaches_the_next_migration(
             continue;
         }
         let folder = Folder::new(&[(TWO, next.as_str(), "DROP TABLE seen")]);
-        if bare {
-            folder.add_bare(ONE, up, "SELECT 1")
-        } else {
-            folder.add(ONE, up, "SELECT 1")
-        }
+        folder.add_as(bare, ONE, up, "SELECT 1");
         folder.up(&empty_db).await.unwrap();
         assert_eq!(texts(&mut owner, "SELECT seen FROM seen").await, [expected], "bare: {bare}");
         go(&empty_db, &folder, Direction::DownAll).await.unwrap();
@@ -459,11 +455,7 @@ async fn what_replaces_the_transaction_is_refused(
     for bare in [true, false] {
         let folder = Folder::new(&[]);
         let up = format!("CREATE TABLE t (id int); {sql}");
-        if bare {
-            folder.add_bare(ONE, &up, "")
-        } else {
-            folder.add(ONE, &up, "")
-        }
+        folder.add_as(bare, ONE, &up, "");
         let error = folder.up(&empty_db).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
         let there = number(&mut connection(&empty_db).await, "SELECT count(*) FROM pg_class WHERE relname = 't'").await;
@@ -535,11 +527,7 @@ async fn the_modes_of_a_files_own_transaction_hold(
     #[case] expected: &str,
 ) {
     let folder = Folder::new(&[]);
-    if bare {
-        folder.add_bare(ONE, up, "")
-    } else {
-        folder.add(ONE, up, "")
-    }
+    folder.add_as(bare, ONE, up, "");
     folder.up(&empty_db).await.unwrap();
     assert_eq!(texts(&mut connection(&empty_db).await, "SELECT x FROM seen").await, [expected]);
 }
@@ -638,11 +626,7 @@ async fn valid_sql_runs(#[future(awt)] empty_db: DatabaseUrl, #[case] sql: &str,
     for bare in [true, false] {
         let up = format!("CREATE TABLE a (t text); {sql}; CREATE TABLE b (t text)");
         let folder = Folder::new(&[]);
-        if bare {
-            folder.add_bare(ONE, &up, "DROP TABLE a; DROP TABLE b")
-        } else {
-            folder.add(ONE, &up, "DROP TABLE a; DROP TABLE b")
-        }
+        folder.add_as(bare, ONE, &up, "DROP TABLE a; DROP TABLE b");
         folder.up(&empty_db).await.unwrap();
         assert_eq!(texts(&mut connection(&empty_db).await, "SELECT t FROM a").await, [expected]);
         folder.down(&empty_db).await.unwrap();

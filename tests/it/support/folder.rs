@@ -34,6 +34,15 @@ impl Folder {
         self.write(name, "metadata.toml", BARE);
     }
 
+    /// One of either kind.
+    pub fn add_as(&self, bare: bool, name: &str, up: &str, down: &str) {
+        if bare {
+            self.add_bare(name, up, down);
+        } else {
+            self.add(name, up, down);
+        }
+    }
+
     pub fn write(&self, name: &str, file: &str, text: &str) {
         fs::create_dir_all(self.path().join(name)).unwrap();
         fs::write(self.path().join(name).join(file), text).unwrap();
