@@ -469,7 +469,6 @@ async fn what_replaces_the_transaction_is_refused(
 #[case("SET LOCAL app.tenant = '7'", "SET LOCAL has no effect")]
 #[case("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET TRANSACTION has no effect")]
 #[case("SET CONSTRAINTS ALL DEFERRED", "SET CONSTRAINTS has no effect")]
-#[case("LOCK TABLE t", "LOCK TABLE has no effect")]
 #[case("SAVEPOINT s", "SAVEPOINT has no effect")]
 #[case("SELECT set_config('app.tenant', '7', true)", "set_config(…, true) has no effect")]
 #[case("DECLARE c CURSOR FOR SELECT 1", "DECLARE CURSOR without WITH HOLD has no effect")]

@@ -2,7 +2,7 @@
 //!
 //! One database serves all kinds: for each there is a migration of its own, and its down.sql is empty.
 
-use bedplate::database::migrate::{self, Rows, Verify};
+use bedplate::database::migrate::{self, Rows, ScratchServer, Verify};
 use rstest::rstest;
 
 use crate::support::server::server;
@@ -53,7 +53,9 @@ async fn every_kind_of_forgotten_change_is_found(#[case] planted: &[Planted], #[
         folder.add(&format!("2026-01-02-{n:06}_kind"), &once(&format!("kind {n}"), forgotten), "SELECT 1");
     }
     let what = Verify { source: folder.source(), rows: Rows::None, release: None, diesel_config: None };
-    let verified = migrate::verify(admin, &what, |_| {}).await.unwrap().migrations;
+    // Subscriptions belong to the server: they are made where that is thrown away.
+    let server = ScratchServer::throwaway(admin.clone());
+    let verified = migrate::verify(server, &what, |_| {}).await.unwrap().migrations;
     assert_eq!(verified.len(), known.len() + 1);
     // A second problem would be a setup that failed, after which nothing is tried.
     assert_eq!(verified[0].problems.len(), 1, "{:?}", verified[0]);
@@ -83,7 +85,9 @@ async fn what_is_restored_is_no_difference() {
         folder.add(&format!("2026-01-02-{n:06}_kind"), up, down);
     }
     let what = Verify { source: folder.source(), rows: Rows::None, release: None, diesel_config: None };
-    let verified = migrate::verify(admin, &what, |_| {}).await.unwrap().migrations;
+    // Subscriptions belong to the server: they are made where that is thrown away.
+    let server = ScratchServer::throwaway(admin.clone());
+    let verified = migrate::verify(server, &what, |_| {}).await.unwrap().migrations;
     assert_eq!(verified.len(), known.len() + 1);
     assert_eq!(verified[0].problems.len(), 1, "{:?}", verified[0]);
     let found: Vec<_> = verified[1..].iter().zip(&known).filter(|(one, _)| !one.problems.is_empty()).collect();

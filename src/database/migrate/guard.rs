@@ -293,8 +293,10 @@ impl Guard {
 
 fn mentions(statement: &Statement, names: &BTreeSet<String>) -> bool {
     let block = statement.words.first().is_some_and(|word| word == "DO").then(|| statement.sql.to_uppercase());
+    let words =
+        |block: &str, name: &str| block.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == name);
     names.iter().any(|name| {
-        statement.words.contains(name) || block.as_ref().is_some_and(|block| block.contains(&name.to_uppercase()))
+        statement.words.contains(name) || block.as_ref().is_some_and(|block| words(block, &name.to_uppercase()))
     })
 }
 

@@ -105,6 +105,16 @@ impl History {
         Self { applied, runs, tables }
     }
 
+    /// A migration went this way since the tables were read.
+    pub(super) fn went(&mut self, version: &str, way: Way) {
+        self.applied.retain(|(applied, _)| applied != version);
+        if way != Way::Down {
+            self.applied.push((version.to_owned(), String::new()));
+            self.applied.sort();
+        }
+        self.runs.retain(|run| run.version != version || run.outcome == Outcome::Done);
+    }
+
     pub(super) fn is_applied(&self, version: &str) -> bool {
         self.applied.iter().any(|(applied, _)| applied == version)
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use squawk_lexer::{LiteralKind, TokenKind, tokenize};
 
-use super::script::{is_alone_mark, is_batch_mark, not_utf8, unreadable, unterminated};
+use super::script::{is_alone_mark, is_batch_mark, is_utf16, not_utf8, unreadable, unterminated};
 use super::statement::{Mark, Statement, WORDS};
 use crate::error::{Error, Result};
 
@@ -243,7 +243,7 @@ impl<'s> Reader<'s> {
             Err(error) if error.error_len().is_none() && !ended => error.valid_up_to(),
             Err(_) => return Err(not_utf8(&source.path.display().to_string(), &chunk)),
         };
-        if chunk.contains(&0) {
+        if self.count == 0 && self.line == 1 && is_utf16(&chunk) {
             return Err(not_utf8(&source.path.display().to_string(), &chunk));
         }
         buffer.reserve_exact(whole);

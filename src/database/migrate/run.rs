@@ -140,6 +140,7 @@ impl Runner<'_> {
         let about = (migration, way, self.folder.id.as_str());
         let mut work = Work::new(&self.session, &mut self.observer, about, &checked, self.options)?;
         work.run(unfinished, on_event).await?;
+        self.history.went(&migration.version, way);
         if checked.changes_session && !last {
             return Ok((self.with_another_session(on_event).await?, true));
         }

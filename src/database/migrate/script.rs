@@ -57,7 +57,7 @@ impl Script {
             return Ok(Some(Self { file, text: Text::OnDisk(path) }));
         }
         let bytes = std::fs::read(&path).map_err(|error| unreadable(&error))?;
-        if bytes.contains(&0) {
+        if is_utf16(&bytes) {
             return Err(not_utf8(&path.display().to_string(), &bytes));
         }
         let sql = String::from_utf8(bytes).map_err(|error| not_utf8(&path.display().to_string(), error.as_bytes()))?;
@@ -145,6 +145,11 @@ impl Script {
 
 pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     Error::configuration(format!("{} cannot be read: {error}", path.display()))
+}
+
+/// Whether text begins as UTF-16 does: ASCII with a NUL beside each character.
+pub(super) fn is_utf16(bytes: &[u8]) -> bool {
+    matches!(bytes, [0, first, 0, ..] | [first, 0, _, 0, ..] if *first != 0)
 }
 
 /// What a file is that is not UTF-8.

@@ -97,7 +97,6 @@ impl Statement {
             ["SET", "LOCAL", ..] => Some("SET LOCAL"),
             ["SET", "TRANSACTION", ..] => Some("SET TRANSACTION"),
             ["SET", "CONSTRAINTS", ..] => Some("SET CONSTRAINTS"),
-            ["LOCK", ..] => Some("LOCK TABLE"),
             ["SAVEPOINT", ..] => Some("SAVEPOINT"),
             ["RELEASE", ..] => Some("RELEASE SAVEPOINT"),
             ["ROLLBACK" | "ABORT", rest @ ..] if rest.contains(&"TO") => Some("ROLLBACK TO SAVEPOINT"),
