@@ -77,7 +77,7 @@ pub async fn repair(
     let killed = format!(
         "UPDATE {}.__bedplate_migrations SET outcome = 'failed', error = 'the runner was killed' \
           WHERE outcome = 'running' RETURNING name",
-        session.schema
+        session.schema()
     );
     done.extend(
         session.texts(&killed).await?.iter().map(|name| format!("{name}: a run that was killed is marked as failed")),
@@ -122,7 +122,7 @@ async fn sent(session: &Session, folder: &Folder, history: &History, name: &str,
     };
     let id = run.id;
     if !ran {
-        let sql = format!("UPDATE {}.__bedplate_migrations SET sent = NULL WHERE id = {id}", session.schema);
+        let sql = format!("UPDATE {}.__bedplate_migrations SET sent = NULL WHERE id = {id}", session.schema());
         session.run(&sql).await?;
         return Ok(format!("{}: statement {number} did not run, the next run sends it", run.name));
     }
@@ -132,7 +132,7 @@ async fn sent(session: &Session, folder: &Folder, history: &History, name: &str,
     while reader.count < number && reader.next()?.is_some() {}
     let sql = format!(
         "UPDATE {}.__bedplate_migrations SET sent = NULL, statements_done = {number}, done_checksum = {} WHERE id = {id}",
-        session.schema,
+        session.schema(),
         quote_literal(&reader.checksum())
     );
     session.run(&sql).await?;
@@ -144,7 +144,8 @@ async fn repeat(session: &Session, history: &History, name: &str) -> Result<Stri
     let run = half_way(history, name)?;
     let sql = format!(
         "UPDATE {}.__bedplate_migrations SET session = session || '{{\"repeat\": true}}' WHERE id = {}",
-        session.schema, run.id
+        session.schema(),
+        run.id
     );
     session.run(&sql).await?;
     Ok(format!("{}: the next run sends again what made the things of its session", run.name))
@@ -168,8 +169,8 @@ async fn record(session: &Session, migration: &Migration, direction: Way, source
     let progress = Progress { done: statements, ..Progress::default() };
     let sql = format!(
         "BEGIN; {}; {}; COMMIT",
-        record.in_diesels_table(&session.schema),
-        record.insert(&session.schema, Outcome::Done, &progress, Duration::ZERO, None)?
+        record.in_diesels_table(session.schema()),
+        record.insert(session.schema(), Outcome::Done, &progress, Duration::ZERO, None)?
     );
     session.run(&sql).await
 }
@@ -183,7 +184,7 @@ async fn forget(session: &Session, files: &[Migration], history: &History, name:
     let found =
         from_files.chain(from_runs).chain(from_diesel).find(|(version, directory)| is(name, version, directory));
     let (version, directory) = found.ok_or_else(|| Error::NotFound { entity: "migration", id: name.to_owned() })?;
-    let (schema, quoted) = (&session.schema, quote_literal(version));
+    let (schema, quoted) = (session.schema(), quote_literal(version));
     session
         .run(&format!(
             "BEGIN; DELETE FROM {schema}.__diesel_schema_migrations WHERE version = {quoted}; \

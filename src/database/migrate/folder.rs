@@ -112,7 +112,7 @@ fn directory(path: &Path) -> Result<Vec<Migration>> {
             loose.push(name.clone());
         }
         // As Diesel: other files may lie beside.
-        if name.starts_with('.') || entry.path().is_file() {
+        if name.starts_with('.') || entry.file_type().is_ok_and(|kind| kind.is_file()) {
             continue;
         }
         let metadata = Script::read(METADATA, &entry.path())?;

@@ -166,16 +166,19 @@ fn queries(schema: &str, newer: &str) -> String {
 /// session has to look the order up in the catalogue, which takes longer than to read the rows.
 pub(super) async fn open(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<(Session, Result<History>)> {
     let (session, answers) = Session::open_and_ask(url, lock_timeout, &queries("", NEWER)).await?;
-    let history = match (answers.visible, &answers.error, answers.rows.as_slice()) {
-        (true, None, [applied, runs]) => Ok(History::of(applied, runs, true)),
-        _ => read(&session).await,
+    let history = match (&answers.error, answers.rows.as_slice()) {
+        (None, [applied, runs]) => Ok(History::of(applied, runs, true)),
+        _ => match session.get_ready().await {
+            Ok(()) => read(&session).await,
+            Err(error) => Err(error),
+        },
     };
     Ok((session, history))
 }
 
 /// Reads both tables, wherever they are.
 pub(super) async fn read(session: &Session) -> Result<History> {
-    let schema = format!("{}.", session.schema);
+    let schema = format!("{}.", session.schema());
     let read = async |newer| {
         let rows = session.try_rows(&queries(&schema, newer)).await?;
         let (applied, runs) = rows.into_iter().partition::<Vec<_>, _>(|row| row.len() == 2);
@@ -236,7 +239,7 @@ fn run(row: &SimpleQueryRow) -> Run {
 
 /// Makes both tables where they are missing. Diesel's is as Diesel makes it.
 pub(super) async fn prepare(session: &Session) -> Result<()> {
-    let schema = &session.schema;
+    let schema = session.schema();
     session
         .run(&format!(
             "BEGIN; SET LOCAL client_min_messages = warning; \
@@ -384,8 +387,9 @@ pub(super) struct Left {
 }
 
 pub(super) async fn left(session: &Session, run: i64) -> Result<Left> {
+    session.get_ready().await?;
     let sql =
-        format!("SELECT done_checksum, session, sent FROM {}.__bedplate_migrations WHERE id = {run}", session.schema);
+        format!("SELECT done_checksum, session, sent FROM {}.__bedplate_migrations WHERE id = {run}", session.schema());
     let rows = session.rows(&sql).await?;
     let value = |column| rows.first().and_then(|row| row.get(column)).map(str::to_owned);
     Ok(Left { checksum: value(0), session: value(1), sent: value(2) })
@@ -393,7 +397,8 @@ pub(super) async fn left(session: &Session, run: i64) -> Result<Left> {
 
 /// The texts that a run was made from: `up.sql`, and `down.sql` where there was one.
 pub(super) async fn texts(session: &Session, run: i64) -> Result<(String, Option<String>)> {
-    let sql = format!("SELECT up_sql, down_sql FROM {}.__bedplate_migrations WHERE id = {run}", session.schema);
+    session.get_ready().await?;
+    let sql = format!("SELECT up_sql, down_sql FROM {}.__bedplate_migrations WHERE id = {run}", session.schema());
     let rows = session.rows(&sql).await?;
     let found = rows.first().map(|row| (text(row, 0), row.get(1).map(str::to_owned)));
     Ok(found.unwrap_or_default())

@@ -8,11 +8,16 @@
 //! | what happens | what the runner does |
 //! |---|---|
 //! | another runner is at work | waits, says for whom, up to [`Options::wait_for_runner`] |
-//! | a statement waits for a lock | gives up after [`Options::lock_timeout`], so that nobody waits behind it for longer; tries the migration again after a growing pause, up to [`Options::retry_for`] |
+//! | a statement waits for a lock | gives up after [`Options::lock_timeout`], waits until the holders have ended, tries the migration again, up to [`Options::retry_for`] |
 //! | a statement fails | the transaction is rolled back; what was outside of one is recorded, and the next run goes on behind it |
-//! | `CREATE INDEX CONCURRENTLY` is interrupted | the INVALID index is dropped and built again |
+//! | a run goes on in another session | settings and roles are set again; what ended with the session is named |
+//! | a statement outside of any transaction is interrupted | the next run looks whether it ran, or asks |
 //! | the runner is killed | its session ends, and with it its lock and its transaction |
 //! | the files are not what was applied | [`Error::Drift`](crate::Error::Drift), nothing runs |
+//!
+//! How a migration flows: `folder` reads it, `steps` chooses it, `check` looks through its script once (`script`,
+//! `reader`, `statement`), `work` sends it in units (`unit`, `send`, `alone`, `batch`) over a `session`, and `history`
+//! records it. `resume` goes on with one that stopped half way, from its `state`.
 
 mod alone;
 mod baseline;
@@ -87,10 +92,10 @@ pub enum Direction {
     Redo,
 }
 
-/// How patient a runner is, and what it is allowed.
+/// The patience of a runner, and what it is allowed.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long to wait while another runner is at work.
+    /// The time to wait while another runner is at work.
     pub wait_for_runner: Duration,
     /// The time that a statement waits for a lock, and others behind it. By default the `lock_timeout` of the URL or the
     /// login; where they set none, 100 ms, and up to 2 s after several tries.

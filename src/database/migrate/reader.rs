@@ -19,6 +19,10 @@ use crate::error::{Error, Result};
 
 const CHUNK: usize = 64 << 10;
 
+/// Bytes of a statement from which on it is long, and bytes that are reserved for a long one at a time.
+const LONG: usize = 1 << 20;
+const ROOM: usize = 64 << 20;
+
 /// Bytes behind a token that may still change what it is: the longest dollar quote begins with 65.
 const LOOKAHEAD: usize = 256;
 
@@ -222,13 +226,15 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Reads on: a quarter of what is there, so that a long statement is not read anew for each chunk.
+    /// Reads on: a quarter of the token that is not read to its end, so that a long one is not looked at anew for each
+    /// chunk.
     fn fill(&mut self) -> Result<()> {
         let Some(source) = &mut self.source else { return Ok(()) };
         let buffer = self.buffer.to_mut();
+        let token = buffer.len() - self.at;
         let mut chunk = std::mem::take(&mut source.rest);
         let kept = chunk.len();
-        chunk.resize(kept + CHUNK.max(buffer.len() / 4), 0);
+        chunk.resize(kept + CHUNK.max(token / 4), 0);
         let mut filled = kept;
         while filled < chunk.len() {
             match source.file.read(&mut chunk[filled..]).map_err(|error| unreadable(&source.path, &error))? {
@@ -246,7 +252,11 @@ impl<'s> Reader<'s> {
         if self.count == 0 && self.line == 1 && is_utf16(&chunk) {
             return Err(not_utf8(&source.path.display().to_string(), &chunk));
         }
-        buffer.reserve_exact(whole);
+        if buffer.len() + whole > buffer.capacity() {
+            // What is not written to takes no memory, and so much comes from the system and goes back to it at once. To
+            // grow by and by would copy the text, and hold it twice for a moment.
+            buffer.reserve_exact(if buffer.len() > LONG { whole.max(ROOM) } else { whole.max(buffer.len()) });
+        }
         buffer.push_str(&String::from_utf8_lossy(&chunk[..whole]));
         source.rest = chunk.split_off(whole);
         if ended {

@@ -10,7 +10,7 @@ use super::history::{self, History, Way};
 use super::observe::Observer;
 use super::session::{Session, read_only};
 use super::steps::{check as check_history, steps};
-use super::work::{LONGEST_PAUSE, Work, pauses};
+use super::work::{Ended, LONGEST_PAUSE, Patience, Work, pauses};
 use super::{Difference, Direction, Event, Options, Problem, Watcher, lock};
 use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
@@ -76,6 +76,7 @@ pub(super) async fn run_guarded(
     if session.read_only {
         return Err(read_only());
     }
+    session.get_ready().await?;
     lock::take(&session, options, on_event).await?;
     // Whoever had the lock before may have done it all.
     let history = prepared(&session, history.tables, options, on_event).await?;
@@ -131,15 +132,22 @@ impl Runner<'_> {
     ) -> Result<(Self, bool)> {
         let script = check::script(migration, way)?;
         let checked = check(migration, script, self.session.escapes)?;
-        let unfinished = self.history.unfinished(&migration.version).filter(|run| run.direction == way);
-        // Another runner was at work between two sessions of this one.
-        let is_done = self.history.is_applied(&migration.version) != (way == Way::Down);
-        if is_done && unfinished.is_none() {
-            return Ok((self, false));
+        let mut patience = Patience::default();
+        loop {
+            let unfinished = self.history.unfinished(&migration.version).filter(|run| run.direction == way);
+            // Another runner was at work between two sessions of this one.
+            let is_done = self.history.is_applied(&migration.version) != (way == Way::Down);
+            if is_done && unfinished.is_none() {
+                return Ok((self, false));
+            }
+            let about = (migration, way, self.folder.id.as_str());
+            let (session, observer) = (&self.session, &mut self.observer);
+            let mut work = Work::new(session, observer, about, &checked, self.options, &mut patience)?;
+            if work.run(unfinished, on_event).await? == Ended::Done {
+                break;
+            }
+            self = self.with_another_session(on_event).await?;
         }
-        let about = (migration, way, self.folder.id.as_str());
-        let mut work = Work::new(&self.session, &mut self.observer, about, &checked, self.options)?;
-        work.run(unfinished, on_event).await?;
         self.history.went(&migration.version, way);
         if checked.changes_session && !last {
             return Ok((self.with_another_session(on_event).await?, true));
@@ -151,6 +159,7 @@ impl Runner<'_> {
         self.session.close().await;
         let (mut session, history) = history::open(self.url, self.options.lock_timeout).await?;
         session.guard = self.guard.cloned();
+        session.get_ready().await?;
         lock::take(&session, self.options, on_event).await?;
         self.history = match history {
             Err(error) => read_again(&session, error, self.options, on_event).await?,

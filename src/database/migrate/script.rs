@@ -48,15 +48,17 @@ impl Script {
     pub(super) fn read(file: &'static str, folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(file);
         let unreadable = |error: &std::io::Error| unreadable(&path, error);
-        let size = match path.metadata() {
-            Ok(metadata) => metadata.len(),
+        let mut opened = match File::open(&path) {
+            Ok(opened) => opened,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(&error)),
         };
+        let size = opened.metadata().map_err(|error| unreadable(&error))?.len();
         if size > KEPT {
             return Ok(Some(Self { file, text: Text::OnDisk(path) }));
         }
-        let bytes = std::fs::read(&path).map_err(|error| unreadable(&error))?;
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+        opened.read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
         if is_utf16(&bytes) {
             return Err(not_utf8(&path.display().to_string(), &bytes));
         }

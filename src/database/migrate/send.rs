@@ -198,7 +198,11 @@ pub(super) async fn send(
     sent.map_err(|error| {
         let place = place.with_line_of(&statement, &error, 0);
         Failure::of(error, place)
-    })
+    })?;
+    if ["RESET", "DISCARD"].contains(&statement.first()) {
+        session.ask_briefly_again().await.map_err(around)?;
+    }
+    Ok(())
 }
 
 /// Sends INSERTs in one message, inside of a transaction.

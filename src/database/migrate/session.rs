@@ -6,7 +6,8 @@
 //! Always holds: the server ends a statement whose runner is gone within a second.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -20,17 +21,18 @@ use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
 use crate::sql::quote_literal;
 
-/// How long a statement waits for a lock by default, and so how long others may have to wait behind it.
-pub(super) const BRIEF: Duration = Duration::from_millis(BRIEF_MS);
+/// Milliseconds that a statement waits for a lock by default, and others behind it.
 const BRIEF_MS: u64 = 100;
 
 /// A connection of a runner.
 pub(super) struct Session {
     client: Client,
+    /// Held while a long text is handed over: nothing is written to the server meanwhile.
+    gate: Gate,
     /// Of the backend that serves it.
     pub(super) pid: i32,
     /// The schema of the history's tables, quoted.
-    pub(super) schema: String,
+    schema: OnceLock<String>,
     /// Whether the server refuses to write.
     pub(super) read_only: bool,
     /// Whether a backslash escapes in an ordinary string: `standard_conforming_strings` is off.
@@ -45,20 +47,15 @@ pub(super) struct Session {
     timeout: Mutex<String>,
     /// Milliseconds that a statement waits for a lock where nobody says it.
     ask: AtomicU64,
-    /// Restores the lock timeout of the login or the database, which the engine's own hides.
-    lock_timeout: Option<String>,
 }
 
-/// Facts of a session, and the schemas that have a table of the history: one row each, with the table's name and
-/// whether it is the one that a bare name means.
-const FACTS: &str = "SELECT pg_backend_pid(), quote_ident(coalesce(current_schema(), 'public')), \
-        current_setting('transaction_read_only'), current_setting('bedplate.direct', true), \
-        current_setting('standard_conforming_strings'), session_user, current_setting('lock_timeout'), \
-        (SELECT split_part(s, '=', 2) FROM pg_db_role_setting AS d, unnest(setconfig) AS s \
-          WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
-            AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user)) AND s LIKE 'lock_timeout=%' \
-          ORDER BY (setrole <> 0)::int * 2 + (setdatabase <> 0)::int DESC LIMIT 1); \
-     SELECT relnamespace::regnamespace::text, relname, pg_table_is_visible(oid)::text FROM pg_class \
+/// Facts of a session.
+const FACTS: &str = "SELECT pg_backend_pid(), current_setting('transaction_read_only'), \
+        current_setting('bedplate.direct', true), current_setting('standard_conforming_strings'), session_user, \
+        current_setting('lock_timeout')";
+
+/// Where tables of the history can be: the schema, the table, and whether it is the one that a bare name means.
+const TABLES: &str = "SELECT relnamespace::regnamespace::text, relname, pg_table_is_visible(oid)::text FROM pg_class \
       WHERE relname IN ('__diesel_schema_migrations', '__bedplate_migrations') AND relkind IN ('r', 'p') \
         AND relpersistence <> 't'";
 
@@ -66,70 +63,91 @@ const FACTS: &str = "SELECT pg_backend_pid(), quote_ident(coalesce(current_schem
 pub(super) struct Answers {
     pub(super) rows: Vec<Vec<SimpleQueryRow>>,
     pub(super) error: Option<tokio_postgres::Error>,
-    /// Whether the tables of the history are the ones that a bare name means.
-    pub(super) visible: bool,
 }
 
 impl Session {
     /// Connects. A statement waits for a lock as long as `lock_timeout` says, else the URL, the login's settings, or
-    /// [`BRIEF`].
+    /// [`BRIEF_MS`].
     pub(super) async fn open(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<Self> {
-        Ok(Self::open_and_ask(url, lock_timeout, "").await?.0)
+        let session = Self::open_and_ask(url, lock_timeout, "").await?.0;
+        session.get_ready().await?;
+        Ok(session)
     }
 
-    /// Connects, and asks `more` in the same message as what has to be known of a session.
+    /// Connects, and asks `more` in the same message as the facts of a session. The session is to
+    /// [get ready](Self::get_ready) before it does anything else.
     pub(super) async fn open_and_ask(
         url: &DatabaseUrl,
         lock_timeout: Option<Duration>,
         more: &str,
     ) -> Result<(Self, Answers)> {
-        let own = lock_timeout.is_some() || says_lock_timeout(url);
-        let client = connect(url, if own { lock_timeout } else { Some(BRIEF) }).await?;
+        let said = lock_timeout.is_some() || says_lock_timeout(url);
+        let (client, gate) = connect(url, lock_timeout).await?;
         let mut session = Self {
             client,
+            gate,
             pid: 0,
-            schema: String::new(),
+            schema: OnceLock::new(),
             read_only: false,
             escapes: false,
             login: String::new(),
             guard: None,
-            own_lock_timeout: own,
+            own_lock_timeout: true,
             timeout: Mutex::default(),
             ask: AtomicU64::new(BRIEF_MS),
-            lock_timeout: None,
         };
-        let mut answers = session.ask(&format!("{FACTS}; {more}")).await;
+        // Of this message alone.
+        let briefly = if said { String::new() } else { format!("SET LOCAL lock_timeout = {BRIEF_MS}; ") };
+        let mut answers = session.ask(&format!("{FACTS}; {briefly}{more}")).await;
         let facts = answers.rows.first().and_then(|rows| rows.first());
         let Some(facts) = facts else {
             return Err(answers.error.map_or_else(|| pooler(url), |error| from_postgres(&error)));
         };
         let fact = |column: usize| facts.get(column).unwrap_or_default();
-        if fact(3) != "yes" {
+        if fact(2) != "yes" {
             return Err(pooler(url));
         }
         session.pid = fact(0).parse().unwrap_or_default();
-        session.read_only = fact(2) == "on";
-        session.escapes = fact(4) == "off";
-        fact(5).clone_into(&mut session.login);
-        session.set_timeout(fact(6).to_owned());
-        let of_login = facts.get(7).filter(|_| !own).map(str::to_owned);
-        let here = fact(1).to_owned();
-        (session.schema, answers.visible) = history_schema(answers.rows.get(1).map_or(&[], Vec::as_slice), here)?;
-        if let Some(timeout) = of_login {
-            session.lock_timeout = Some(timeout);
-            session.own_lock_timeout = true;
-            session.run(&session.fresh()).await?;
-            let shown = session.texts("SELECT current_setting('lock_timeout')").await?;
-            for timeout in shown {
-                session.set_timeout(timeout);
-            }
-        }
-        answers.rows.drain(..answers.rows.len().min(2));
+        session.read_only = fact(1) == "on";
+        session.escapes = fact(3) == "off";
+        fact(4).clone_into(&mut session.login);
+        session.own_lock_timeout = said || fact(5) != "0";
+        session.set_timeout(fact(5).to_owned());
+        answers.rows.drain(..answers.rows.len().min(1 + usize::from(!said)));
         Ok((session, answers))
     }
 
+    /// Finds the history, and lets statements wait briefly for a lock where nobody says how long they wait.
+    pub(super) async fn get_ready(&self) -> Result<()> {
+        if self.schema.get().is_some() {
+            return Ok(());
+        }
+        let briefly = if self.own_lock_timeout { String::new() } else { format!("SET lock_timeout = {BRIEF_MS}; ") };
+        let shown = "SELECT quote_ident(coalesce(current_schema(), 'public')), current_setting('lock_timeout')";
+        let rows = self.rows(&format!("{briefly}{shown}; {TABLES}")).await?;
+        let (here, tables): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.len() == 2);
+        let fact = |column: usize| here.first().and_then(|row| row.get(column)).unwrap_or_default().to_owned();
+        self.set_timeout(fact(1));
+        // Whoever came first says the same.
+        let _ = self.schema.set(history_schema(&tables, fact(0))?);
+        Ok(())
+    }
+
+    /// The schema of the history's tables, quoted.
+    pub(super) fn schema(&self) -> &str {
+        self.schema.get().map_or("public", String::as_str)
+    }
+
+    /// A migration's RESET or DISCARD took the brief timeout away.
+    pub(super) async fn ask_briefly_again(&self) -> std::result::Result<(), tokio_postgres::Error> {
+        if self.own_lock_timeout {
+            return Ok(());
+        }
+        self.send(&change_timeout("0", &self.timeout())).await
+    }
+
     async fn ask(&self, sql: &str) -> Answers {
-        let mut answers = Answers { rows: Vec::new(), error: None, visible: false };
+        let mut answers = Answers { rows: Vec::new(), error: None };
         let stream = match self.client.simple_query_raw(sql).await {
             Ok(stream) => stream,
             Err(error) => return Answers { error: Some(error), ..answers },
@@ -145,17 +163,6 @@ impl Session {
                 Err(error) => return Answers { error: Some(error), ..answers },
             }
         }
-    }
-
-    /// The statements that bring the session's settings, roles and objects back to what they were at its start; custom
-    /// settings become empty, not absent.
-    pub(super) fn fresh(&self) -> String {
-        let timeout = self.lock_timeout.as_ref();
-        let timeout = timeout.map(|timeout| format!("; SET lock_timeout = {}", quote_literal(timeout)));
-        format!(
-            "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; RESET ROLE; CLOSE ALL; DEALLOCATE ALL; UNLISTEN *{}",
-            timeout.unwrap_or_default()
-        )
     }
 
     /// The lock timeout that this session has where no migration has set another one, as the server writes it.
@@ -205,11 +212,14 @@ impl Session {
         answers.error.map_or(Ok(()), |error| Err((answers.rows.len(), error)))
     }
 
-    /// Sends a text that the caller does not need any more: a long one is not held while the server works.
+    /// Sends a text that the caller does not need any more: a long one is not held while the server works. The driver
+    /// copies it twice, one copy after the other; the first one is made from ours, which is gone before the second.
     pub(super) async fn send_and_forget(&self, sql: String) -> std::result::Result<(), tokio_postgres::Error> {
-        let stream = self.client.simple_query_raw(&sql).await?;
+        let held = self.gate.lock().await;
+        let stream = self.client.simple_query_raw(&sql).await;
         drop(sql);
-        stream.try_for_each(async |_| Ok(())).await
+        drop(held);
+        stream?.try_for_each(async |_| Ok(())).await
     }
 
     /// Sends one text.
@@ -264,7 +274,7 @@ fn change_timeout(from: &str, to: &str) -> String {
 
 /// Where the history is: wherever its tables are, and where a bare name would find them if there are several. Where
 /// there is none, it will be made `here`.
-fn history_schema(found: &[SimpleQueryRow], here: String) -> Result<(String, bool)> {
+fn history_schema(found: &[SimpleQueryRow], here: String) -> Result<String> {
     let schemas = |table: &'static str| {
         let rows = found.iter().filter(move |row| row.get(1) == Some(table));
         rows.map(|row| (row.get(0).unwrap_or_default().to_owned(), row.get(2) == Some("true"))).collect::<Vec<_>>()
@@ -272,7 +282,7 @@ fn history_schema(found: &[SimpleQueryRow], here: String) -> Result<(String, boo
     let (diesels, ours) = (schemas("__diesel_schema_migrations"), schemas("__bedplate_migrations"));
     let all = if diesels.is_empty() { &ours } else { &diesels };
     let chosen = match all.as_slice() {
-        [] => return Ok((here, false)),
+        [] => return Ok(here),
         [(only, _)] => only,
         several => {
             let visible = several.iter().find(|(_, visible)| *visible).map(|(schema, _)| schema);
@@ -286,8 +296,7 @@ fn history_schema(found: &[SimpleQueryRow], here: String) -> Result<(String, boo
             })?
         }
     };
-    let visible = |tables: &[(String, bool)]| tables.iter().any(|(schema, visible)| schema == chosen && *visible);
-    Ok((chosen.clone(), visible(&diesels) && visible(&ours)))
+    Ok(chosen.clone())
 }
 
 /// Whether the URL's own options set it.
@@ -306,7 +315,9 @@ fn options(lock_timeout: Option<Duration>) -> String {
 /// a pooler's connection, for whoever has that next.
 const CLIENT_CHECK: &str = " -c client_connection_check_interval=1000";
 
-async fn connect(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<Client> {
+type Gate = Arc<tokio::sync::Mutex<()>>;
+
+async fn connect(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<(Client, Gate)> {
     let set = |config: &mut tokio_postgres::Config, check: &str| {
         let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
         // A statement may set a value anew, as the caller's timeout beside the URL's: the last one holds.
@@ -321,13 +332,23 @@ async fn connect(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<Cl
     };
     let (client, connection) =
         connected.map_err(|error| if error.is_of_pooler() { pooler(url) } else { error.into() })?;
+    let gate = Gate::default();
+    let (mut connection, held) = (Box::pin(connection), gate.clone());
+    let through_gate = std::future::poll_fn(move |context| {
+        if let Ok(_held) = held.try_lock() {
+            return connection.as_mut().poll(context);
+        }
+        // For a moment.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    });
     // Ends with the client.
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = through_gate.await {
             tracing::debug!(%error, "the runner's connection ended");
         }
     });
-    Ok(client)
+    Ok((client, gate))
 }
 
 fn pooler(url: &DatabaseUrl) -> Error {

@@ -208,7 +208,17 @@ impl Statement {
     #[must_use]
     pub fn excerpt(&self) -> String {
         const WIDTH: usize = 70;
-        let line = self.sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        // A statement may be long: only its beginning is looked at.
+        let mut line = String::new();
+        for word in self.sql.split_whitespace() {
+            if line.chars().count() > WIDTH {
+                break;
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.extend(word.chars().take(WIDTH + 1));
+        }
         if line.chars().count() <= WIDTH { line } else { line.chars().take(WIDTH - 1).chain(['…']).collect() }
     }
 }

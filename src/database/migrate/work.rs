@@ -38,6 +38,27 @@ pub(super) fn pauses() -> impl Iterator<Item = Duration> + Send {
     exponential.with_max_delay(LONGEST_PAUSE).without_max_times().with_jitter().build()
 }
 
+/// How long a migration is tried already, over all its sessions.
+pub(super) struct Patience {
+    started: Instant,
+    tries: u32,
+    pauses: Box<dyn Iterator<Item = Duration> + Send>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { started: Instant::now(), tries: 0, pauses: Box::new(pauses()) }
+    }
+}
+
+/// How a try ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Done,
+    /// A lock was not to be had, and nothing is written. The next try needs a session without traces of this one.
+    Again,
+}
+
 /// One migration on its way.
 pub(super) struct Work<'w> {
     pub(super) session: &'w Session,
@@ -46,9 +67,7 @@ pub(super) struct Work<'w> {
     pub(super) script: &'w Script,
     pub(super) checked: &'w Checked,
     options: &'w Options,
-    started: Instant,
-    tries: u32,
-    pauses: Box<dyn Iterator<Item = Duration> + Send>,
+    patience: &'w mut Patience,
     /// How far a migration is that is no transaction, and the state of its session.
     pub(super) progress: Progress,
     pub(super) state: State,
@@ -65,6 +84,7 @@ impl<'w> Work<'w> {
         (migration, way, source): (&'w Migration, Way, &'w str),
         checked: &'w Checked,
         options: &'w Options,
+        patience: &'w mut Patience,
     ) -> Result<Self> {
         Ok(Self {
             session,
@@ -73,9 +93,7 @@ impl<'w> Work<'w> {
             record: Record { migration, direction: way, statements: checked.statements, source },
             checked,
             options,
-            started: Instant::now(),
-            tries: 0,
-            pauses: Box::new(pauses()),
+            patience,
             progress: Progress::default(),
             state: State::default(),
             names: BTreeSet::new(),
@@ -83,15 +101,17 @@ impl<'w> Work<'w> {
         })
     }
 
-    pub(super) async fn run(&mut self, unfinished: Option<&Run>, on_event: Watcher<'_>) -> Result<()> {
-        let Some(run) = unfinished else {
-            if self.record.migration.metadata.run_in_transaction {
+    pub(super) async fn run(&mut self, unfinished: Option<&Run>, on_event: Watcher<'_>) -> Result<Ended> {
+        match unfinished {
+            None if self.record.migration.metadata.run_in_transaction => {
                 return self.in_one_transaction(on_event).await;
             }
-            return self.one_by_one(on_event).await;
-        };
-        let left = history::left(self.session, run.id).await?;
-        self.take_up(run, &left, on_event).await?;
+            None => {}
+            Some(run) => {
+                let left = history::left(self.session, run.id).await?;
+                self.take_up(run, &left, on_event).await?;
+            }
+        }
         self.one_by_one(on_event).await
     }
 
@@ -103,17 +123,19 @@ impl<'w> Work<'w> {
     }
 
     /// From BEGIN to COMMIT, again where a lock was not to be had.
-    async fn in_one_transaction(&mut self, on_event: Watcher<'_>) -> Result<()> {
-        if let Some(line) = self.checked.left_out {
+    async fn in_one_transaction(&mut self, on_event: Watcher<'_>) -> Result<Ended> {
+        if let Some(line) = self.checked.left_out.filter(|_| self.patience.tries == 0) {
             on_event(Event::Note { text: left_out(self.script.file, line) });
         }
         loop {
-            let Err(failure) = self.transaction(on_event).await else { return Ok(()) };
+            let Err(failure) = self.transaction(on_event).await else { return Ok(Ended::Done) };
             // Where it fails the connection is gone, and with it the transaction.
             let _ = self.session.send("ROLLBACK").await;
-            // What no rollback takes back.
-            let _ = self.session.send(&self.session.fresh()).await;
             self.wait_or_fail(failure, None, on_event).await?;
+            // No rollback makes a custom setting unknown again, or forgets a prepared statement.
+            if self.checked.changes_session {
+                return Ok(Ended::Again);
+            }
         }
     }
 
@@ -140,8 +162,8 @@ impl<'w> Work<'w> {
         let all = Progress { done: of, ..Progress::default() };
         let recorded = format!(
             "{AS_LOGIN}; {}; {}; COMMIT",
-            self.record.in_diesels_table(&session.schema),
-            self.record.insert(&session.schema, Outcome::Done, &all, self.started.elapsed(), None)?,
+            self.record.in_diesels_table(session.schema()),
+            self.record.insert(session.schema(), Outcome::Done, &all, self.patience.started.elapsed(), None)?,
         );
         // The history's table may be locked, and who holds it is to be told.
         self.observer.watch(session.send(&recorded), on_event).await.map_err(around)
@@ -152,29 +174,34 @@ impl<'w> Work<'w> {
     }
 
     /// Statement by statement, each with its record: in one transaction with it where PostgreSQL allows that.
-    async fn one_by_one(&mut self, on_event: Watcher<'_>) -> Result<()> {
-        let schema = &self.session.schema;
+    async fn one_by_one(&mut self, on_event: Watcher<'_>) -> Result<Ended> {
+        let schema = self.session.schema();
         self.progress.session = self.state.json();
         let insert = self.record.insert(schema, Outcome::Running, &self.progress, Duration::ZERO, None)?;
         let rows = match self.persist(&insert, on_event).await {
             Ok(rows) => rows,
-            Err(failure) => return self.wait_or_fail(failure, None, on_event).await,
+            Err(failure) => return self.wait_or_fail(failure, None, on_event).await.map(|()| Ended::Again),
         };
         let id = rows.iter().find_map(|row| row.get(0)?.parse::<i64>().ok()).unwrap_or_default();
 
         let mut units = self.units(self.progress.done, true)?;
         while let Some(unit) = units.next()? {
+            let quiet = unit.statements.iter().all(Statement::is_quiet);
             if let Err(failure) = self.unit(id, unit, units.checksum(), on_event).await {
                 let _ = self.session.send("ROLLBACK").await;
                 self.wait_or_fail(failure, Some(id), on_event).await?;
+                // As in one transaction; but what the session has and would lose is worth more.
+                if !quiet && self.state.lost.is_empty() {
+                    return Ok(Ended::Again);
+                }
                 units = self.units(self.progress.done, true)?;
             }
         }
         let done = self.update(id, Outcome::Done);
         let recorded = self.persist(&format!("{}; {done}", self.record.in_diesels_table(schema)), on_event).await;
         match recorded {
-            Ok(_) => Ok(()),
-            Err(failure) => self.wait_or_fail(failure, Some(id), on_event).await,
+            Ok(_) => Ok(Ended::Done),
+            Err(failure) => self.wait_or_fail(failure, Some(id), on_event).await.map(|()| Ended::Again),
         }
     }
 
@@ -287,7 +314,7 @@ impl<'w> Work<'w> {
             return Err(Failure::told(message, place));
         }
         let text = alone::text(session, statement).await.map_err(at_place)?;
-        let sent = history::sent(&session.schema, id, &serde_json::to_string(&before).unwrap_or_default());
+        let sent = history::sent(session.schema(), id, &serde_json::to_string(&before).unwrap_or_default());
         self.persist(&sent, on_event).await?;
         on_event(Event::Statement { number: n + 1, of: self.checked.statements, text: statement.excerpt() });
         let done = if session.guard.is_some() {
@@ -350,8 +377,8 @@ impl<'w> Work<'w> {
 
     /// What the history says now. A migration that is half reverted is not applied.
     fn update(&self, id: i64, outcome: Outcome) -> String {
-        let schema = &self.session.schema;
-        let update = self.progress.update(schema, id, outcome, self.started.elapsed(), None);
+        let schema = self.session.schema();
+        let update = self.progress.update(schema, id, outcome, self.patience.started.elapsed(), None);
         match self.record.direction {
             Way::Down if self.progress.done > 0 => format!("{update}; {}", self.record.in_diesels_table(schema)),
             _ => update,
@@ -367,7 +394,7 @@ impl<'w> Work<'w> {
                 Err(error) => around(error),
             };
             let _ = self.session.send("ROLLBACK").await;
-            if !failure.is_about_locks() || self.started.elapsed() >= self.options.retry_for {
+            if !failure.is_about_locks() || self.patience.started.elapsed() >= self.options.retry_for {
                 return Err(failure);
             }
             let blocked = self.observer.blocked.take();
@@ -379,7 +406,7 @@ impl<'w> Work<'w> {
     async fn wait_or_fail(&mut self, failure: Failure, id: Option<i64>, on_event: Watcher<'_>) -> Result<()> {
         let blocked = self.observer.blocked.take();
         let about_locks = failure.is_about_locks() && !failure.keeps_sent;
-        if about_locks && self.started.elapsed() < self.options.retry_for {
+        if about_locks && self.patience.started.elapsed() < self.options.retry_for {
             self.wait(&failure, blocked.as_ref(), on_event).await;
             return Ok(());
         }
@@ -414,7 +441,7 @@ impl<'w> Work<'w> {
             blocked.map_or("a lock", |blocked| blocked.by.as_str())
         );
         on_event(Event::Blocked { by });
-        let remaining = self.options.retry_for.saturating_sub(self.started.elapsed()).min(LONGEST_LOOK);
+        let remaining = self.options.retry_for.saturating_sub(self.patience.started.elapsed()).min(LONGEST_LOOK);
         let looked = if let Some(blocked) = blocked {
             self.observer.until_let_go(blocked, remaining).await
         } else {
@@ -423,10 +450,10 @@ impl<'w> Work<'w> {
             false
         };
         if !looked {
-            tokio::time::sleep(self.pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+            tokio::time::sleep(self.patience.pauses.next().unwrap_or(LONGEST_PAUSE)).await;
         }
-        self.tries += 1;
-        if self.tries > BRIEF_TRIES {
+        self.patience.tries += 1;
+        if self.patience.tries > BRIEF_TRIES {
             // Where it fails the connection is gone, and the next try says so.
             let _ = self.session.ask_longer(LONGEST_ASK).await;
         }
@@ -434,7 +461,7 @@ impl<'w> Work<'w> {
 
     /// Best effort: the error itself is told in any case.
     async fn record_failure(&mut self, message: &str, id: Option<i64>, keeps_sent: bool) {
-        let (schema, took) = (&self.session.schema, self.started.elapsed());
+        let (schema, took) = (self.session.schema(), self.patience.started.elapsed());
         let write = match id {
             Some(id) if keeps_sent => Ok(history::failed(schema, id, message)),
             Some(id) => Ok(self.progress.update(schema, id, Outcome::Failed, took, Some(message))),
