@@ -14,7 +14,7 @@ use crate::support::database::config;
 use crate::support::{TestDatabase, connection, db, migrated, texts};
 
 /// Tables that grants alone protect: session stores of other languages know nothing of tenants.
-const WITHOUT_POLICIES: [&str; 1] = ["sessions"];
+pub const WITHOUT_POLICIES: [&str; 1] = ["sessions"];
 
 /// What the application's role may delete. Everything else is deleted softly, or by the system.
 const APP_DELETES: [&str; 6] = [
@@ -36,29 +36,29 @@ const TENANT_ASKED_FOR_OTHERWISE: [&str; 1] = ["append_events"];
 /// Constraints over several columns, which name no single one.
 const ABOUT_SEVERAL_COLUMNS: [&str; 2] = ["agent_results_status_times", "evaluations_status_times"];
 
-const TABLES: &str = "SELECT oid, relname FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+pub const TABLES: &str = "SELECT oid, relname FROM pg_class WHERE relnamespace = 'public'::regnamespace \
     AND relkind IN ('r', 'p') AND NOT relispartition AND NOT starts_with(relname, '__')";
 
-async fn set(owner: &mut AsyncPgConnection, sql: &str) -> BTreeSet<String> {
+pub async fn set(owner: &mut AsyncPgConnection, sql: &str) -> BTreeSet<String> {
     texts(owner, sql).await.into_iter().collect()
 }
 
-fn exactly(found: &BTreeSet<String>, expected: &[&str]) {
+pub fn exactly(found: &BTreeSet<String>, expected: &[&str]) {
     assert_eq!(*found, expected.iter().map(|name| (*name).to_owned()).collect());
 }
 
 /// A list of exemptions that `main` alone needs.
-fn of_main<'l>(of: DatabaseName, list: &'l [&'l str]) -> &'l [&'l str] {
+pub fn of_main<'l>(of: DatabaseName, list: &'l [&'l str]) -> &'l [&'l str] {
     if of == Main { list } else { &[] }
 }
 
 /// What there is at least to look at: so much in `main`, so much in the smaller ones.
-fn least(of: DatabaseName, main: usize, others: usize) -> usize {
+pub fn least(of: DatabaseName, main: usize, others: usize) -> usize {
     if of == Main { main } else { others }
 }
 
 /// Offenders must be none, among more than `least` that were looked at.
-async fn none(owner: &mut AsyncPgConnection, looked_at: &str, least: usize, offenders: &str) {
+pub async fn none(owner: &mut AsyncPgConnection, looked_at: &str, least: usize, offenders: &str) {
     let seen = texts(owner, looked_at).await;
     assert!(seen.len() >= least, "only {} were looked at: {seen:?}", seen.len());
     assert_eq!(texts(owner, offenders).await, Vec::<String>::new());

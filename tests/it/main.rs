@@ -21,6 +21,7 @@ mod backup;
 mod boundary;
 mod cancellation;
 mod catalogue;
+mod catalogue_lists;
 mod chaos;
 mod claims;
 mod cli;

@@ -130,12 +130,7 @@ async fn sent(session: &Session, folder: &Folder, history: &History, name: &str,
     let script = check::script(file, run.direction)?;
     let mut reader = script.reader(session.escapes)?;
     while reader.count < number && reader.next()?.is_some() {}
-    let sql = format!(
-        "UPDATE {}.__bedplate_migrations SET sent = NULL, statements_done = {number}, done_checksum = {} WHERE id = {id}",
-        session.schema(),
-        quote_literal(&reader.checksum())
-    );
-    session.run(&sql).await?;
+    session.run(&history::ran(session.schema(), id, number, &reader.checksum())).await?;
     Ok(format!("{}: statement {number} ran, the next run goes on behind it", run.name))
 }
 

@@ -375,6 +375,14 @@ pub(super) fn sent(schema: &str, id: i64, sent: &str) -> String {
     format!("UPDATE {schema}.__bedplate_migrations SET sent = {} WHERE id = {id}", quote_literal(sent))
 }
 
+/// The UPDATE that says that the statement which may have run did.
+pub(super) fn ran(schema: &str, id: i64, done: usize, checksum: &str) -> String {
+    format!(
+        "UPDATE {schema}.__bedplate_migrations SET sent = NULL, statements_done = {done}, done_checksum = {} WHERE id = {id}",
+        quote_literal(checksum)
+    )
+}
+
 /// What a run that stopped half way has left for the one that goes on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Left {

@@ -56,6 +56,7 @@ use std::time::Duration;
 
 pub use baseline::{Repair, baseline, repair};
 pub use create::create;
+#[cfg(feature = "cli")]
 pub(crate) use drift::visible;
 pub use drift::{Difference, Problem};
 pub use folder::{Metadata, Migration, Source};

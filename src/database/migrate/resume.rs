@@ -96,6 +96,9 @@ pub(super) async fn decide_on_sent(work: &mut Work<'_>, run: &Run, left: &Left, 
         Fate::Ran => {
             work.progress.done += 1;
             work.progress.checksum = checksum_of(work, work.progress.done)?;
+            // The run may still refuse to go on: what is known now is not to be found out again.
+            let known = history::ran(session.schema(), run.id, work.progress.done, &work.progress.checksum);
+            session.run(&known).await?;
         }
         Fate::NotRun => work.before = Some(sent),
         Fate::Unknown => {

@@ -117,6 +117,11 @@ impl Failure {
         }
     }
 
+    /// Whether the connection is gone while a statement was at work outside of any transaction.
+    pub(super) fn is_lost_on_its_way(&self) -> bool {
+        self.is_lost() && self.at.as_ref().is_some_and(|place| place.alone)
+    }
+
     pub(super) fn alone(mut self) -> Self {
         self.at.iter_mut().for_each(|place| place.alone = true);
         self

@@ -421,7 +421,7 @@ impl<'w> Work<'w> {
         }
         if failure.keeps_sent {
             message = format!("{message}; this statement may have run: {}", resume::what_to_do(&migration.name));
-        } else if failure.is_lost() && self.before.is_some() {
+        } else if failure.is_lost_on_its_way() {
             message = format!("{message}; this statement may have run: the next run finds out, or asks");
         }
         self.record_failure(&message, id, failure.keeps_sent).await;
