@@ -98,7 +98,10 @@ pub(super) async fn decide_on_sent(work: &mut Work<'_>, run: &Run, left: &Left, 
             work.progress.checksum = checksum_of(work, work.progress.done)?;
             // The run may still refuse to go on: what is known now is not to be found out again.
             let known = history::ran(session.schema(), run.id, work.progress.done, &work.progress.checksum);
-            session.run(&known).await?;
+            if let Err(failure) = work.persist(&known, on_event).await {
+                let why = failure.explain(work.script.file, work.checked.statements, false);
+                return Err(Error::Migration { name: work.record.migration.name.clone(), message: why });
+            }
         }
         Fate::NotRun => work.before = Some(sent),
         Fate::Unknown => {

@@ -161,9 +161,11 @@ impl Runner<'_> {
         session.guard = self.guard.cloned();
         session.get_ready().await?;
         lock::take(&session, self.options, on_event).await?;
-        self.history = match history {
+        // Read before the lock was there.
+        drop(history);
+        self.history = match history::read(&session).await {
             Err(error) => read_again(&session, error, self.options, on_event).await?,
-            Ok(_) => history::read(&session).await?,
+            Ok(history) => history,
         };
         self.observer.turn_to(session.pid);
         self.session = session;

@@ -19,7 +19,7 @@ use super::state::{Seen, State, custom_names};
 use super::statement::{Kind, Mark, Statement};
 use super::unit::{Unit, Units};
 use super::{Event, Options, Watcher, guard, resume};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, WaitedFor};
 
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -108,11 +108,26 @@ impl<'w> Work<'w> {
             }
             None => {}
             Some(run) => {
-                let left = history::left(self.session, run.id).await?;
+                let left = self.left(run.id, on_event).await?;
                 self.take_up(run, &left, on_event).await?;
             }
         }
         self.one_by_one(on_event).await
+    }
+
+    /// What another run has left; again while somebody holds the history's tables.
+    async fn left(&mut self, run: i64, on_event: Watcher<'_>) -> Result<Left> {
+        loop {
+            match history::left(self.session, run).await {
+                Err(Error::Timeout { waited_for: WaitedFor::Lock })
+                    if self.patience.started.elapsed() < self.options.retry_for =>
+                {
+                    on_event(Event::Blocked { by: "the history waited for whoever holds its table".into() });
+                    tokio::time::sleep(self.patience.pauses.next().unwrap_or(LONGEST_PAUSE)).await;
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Goes on where another run has stopped.
