@@ -15,7 +15,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("seed", &["--set reference", "--set development"]),
     ("reset", &["--database app"]),
     ("status", &["--json"]),
-    ("doctor", &["--json"]),
+    ("doctor", &["--json", "--dir x", "--tenants"]),
     ("serve", &["--listen 127.0.0.1:1", "--replica-lag 5", "--outbox-age 60"]),
     ("schema docs", &["--out x", "--check", "--json"]),
     (
@@ -73,6 +73,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "--allow-out-of-order 4",
         ],
     ),
+    ("migrate down", &["^--all", "^--dir x", "--yes"]),
+    ("migrate down", &["^--dir x", "^--json", "2026-01-01-000000_a"]),
     ("migrate down", &["^--all", "^--dir x", "^--url y", "--wait 1", "--lock-timeout 2", "--retry 3"]),
     ("migrate down", &["^--database rfq", "--count 2", "--allow-out-of-order 4"]),
     ("migrate down", &["^--json", "^--database all", "--to 2"]),
@@ -89,6 +91,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("migrate create", &["^--dir x", "^--json", "add_phone"]),
     ("migrate baseline", &["^--database rfq", "^--json", "--to 1"]),
     ("migrate repair", &["^--dir x", "^--json", "--accept 1", "--forget 2"]),
+    ("migrate repair", &["^--dir x", "--ran 1", "--not-run 2", "--repeat 3"]),
 ];
 
 /// What does not fit together, in each order.

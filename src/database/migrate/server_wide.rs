@@ -336,7 +336,6 @@ mod tests {
     #[case("COMMENT ON COLUMN t.role IS 'x'")]
     #[case("SECURITY LABEL ON TABLE t IS 'x'")]
     #[case("COPY t FROM '/x'")]
-    #[case("COPY (SELECT a AS to FROM t) TO STDOUT")]
     #[case("INSERT INTO t SELECT datname FROM pg_database")]
     #[case("SELECT pg_reload_conf FROM t")]
     #[case("CREATE FUNCTION f() RETURNS boolean RETURN pg_reload_conf()")]
