@@ -26,10 +26,13 @@ pub(super) struct Sent {
     pub(super) statement: usize,
     /// The object ids of the indexes that were valid before.
     #[serde(default)]
-    valid: Vec<String>,
+    pub(super) valid: Vec<String>,
     /// Those of the INVALID ones.
     #[serde(default)]
-    invalid: Vec<String>,
+    pub(super) invalid: Vec<String>,
+    /// Somebody has said that it did not run; what it left is to be taken away all the same.
+    #[serde(default)]
+    pub(super) not_run: bool,
 }
 
 /// What became of a statement that was sent.

@@ -122,7 +122,10 @@ async fn sent(session: &Session, folder: &Folder, history: &History, name: &str,
     };
     let id = run.id;
     if !ran {
-        let sql = format!("UPDATE {}.__bedplate_migrations SET sent = NULL WHERE id = {id}", session.schema());
+        let sql = format!(
+            "UPDATE {}.__bedplate_migrations SET sent = sent || '{{\"not_run\": true}}' WHERE id = {id}",
+            session.schema()
+        );
         session.run(&sql).await?;
         return Ok(format!("{}: statement {number} did not run, the next run sends it", run.name));
     }

@@ -153,7 +153,8 @@ const COLUMNS: &str = "id, version, name, direction, outcome, checksum, sql_chec
     login || coalesce(' (' || account || '@' || host || ')', ''), application_version, error";
 
 /// Those that an older version's table does not have.
-const NEWER: &str = "run_in_transaction::text, source, sent ->> 'statement'";
+const NEWER: &str =
+    "run_in_transaction::text, source, CASE WHEN sent ->> 'not_run' = 'true' THEN NULL ELSE sent ->> 'statement' END";
 
 fn queries(schema: &str, newer: &str) -> String {
     format!(

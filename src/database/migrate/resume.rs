@@ -89,6 +89,7 @@ pub(super) async fn decide_on_sent(work: &mut Work<'_>, run: &Run, left: &Left, 
     let cleaned = alone::clean(session, work.observer, &statement, &sent, patience, on_event).await;
     let cleaned = cleaned.map_err(|error| from_postgres(&error))?;
     let fate = match cleaned {
+        Ok(()) if sent.not_run => Fate::NotRun,
         Ok(()) => alone::fate(session, &statement, &sent).await.map_err(|error| from_postgres(&error))?,
         Err(why) => return Err(refused(work, Difference::MayHaveRun, format!("{place}: {why}"), None)),
     };
@@ -103,7 +104,7 @@ pub(super) async fn decide_on_sent(work: &mut Work<'_>, run: &Run, left: &Left, 
                 return Err(Error::Migration { name: work.record.migration.name.clone(), message: why });
             }
         }
-        Fate::NotRun => work.before = Some(sent),
+        Fate::NotRun => work.before = Some(Sent { not_run: false, ..sent }),
         Fate::Unknown => {
             let message = format!(
                 "{place} may have run: its runner ended before it saw the statement's end; {}",
