@@ -1,4 +1,4 @@
-//! What `--help` shows, and what wrong usage is told.
+//! The texts of `--help`, and the messages for wrong usage.
 
 use std::io::{stderr, stdout};
 use std::process::ExitCode;

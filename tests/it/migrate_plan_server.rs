@@ -218,8 +218,8 @@ async fn verify(url: &DatabaseUrl, folder: &Folder) -> Verification {
     migrate::verify(url, &what, |_| {}).await.unwrap()
 }
 
-/// Every kind of statement, planned and proven by the owner and by a superuser: a snapshot of the server before and
-/// after is equal, what changes the server is told, and everything else is executed.
+/// Every kind of statement, planned and proven by the owner and by a superuser. The snapshots of the server before and
+/// after are equal, the plan names each statement that changes the server, and every other one is executed.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kind_of_statement_changes_the_server() {
     let server = Primary::start(&[]).await;

@@ -39,7 +39,7 @@ pub(super) struct Sent {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Ran,
-    /// It did not, or what it left is taken away: it can be sent.
+    /// It did not run, or its leftovers are dropped. It can be sent.
     NotRun,
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! One pass over a script before anything of it is sent: what cannot run is refused while nothing is written.
+//! One pass over a script before any of it is sent. A statement that cannot run is refused while nothing is written.
 
 use super::batch::Batches;
 use super::folder::Migration;

@@ -236,8 +236,8 @@ impl Trace<'_> {
         Ok(PlannedStatement::measured(statement, measured))
     }
 
-    /// Measures a statement in a transaction of its own. Where PostgreSQL refuses that, it runs outside of one, for
-    /// the statements behind it to see its effect, and what the manual says of it is told.
+    /// Measures a statement in a transaction of its own. If PostgreSQL refuses that, it runs outside of one, so that later
+    /// statements see its effect; the plan then shows what the manual says about it.
     async fn outside(&mut self, statement: &Statement) -> Result<PlannedStatement> {
         self.begin().await?;
         match self.attempt(statement).await? {
