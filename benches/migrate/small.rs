@@ -35,15 +35,15 @@ pub(crate) async fn nothing(bench: &Bench) -> Result<(), Error> {
     let folder = bench.folder("nothing", &ups(), true)?;
     let url = bench.database("nothing", "template0").await?;
     library(&url, &folder.source()).await?;
-    let sides = ["a connection and SELECT 1", "migrate::run"];
+    let sides = ["a connection and SELECT 1", "bedplate::database::connect", "migrate::run"];
     let title = format!("nothing pending of 100, {CONNECTIONS} times, in this process");
     compare(&title, bench.rounds, &sides, async |side| {
         let started = Instant::now();
         for _ in 0..CONNECTIONS {
-            if side == "migrate::run" {
-                library(&url, &folder.source()).await?;
-            } else {
-                bare(&url).await.map_err(|error| failed(&error.to_string()))?;
+            match side {
+                "migrate::run" => drop(library(&url, &folder.source()).await?),
+                "bedplate::database::connect" => drop(bedplate::database::connect(&url).await?),
+                _ => drop(bare(&url).await.map_err(|error| failed(&error.to_string()))?),
             }
         }
         Ok((started.elapsed() / CONNECTIONS).into())

@@ -51,7 +51,7 @@ async fn what_failed_half_way_goes_on_from_there(#[future(awt)] empty_db: Databa
 
     folder.write(NAME, "up.sql", &up("CREATE TABLE a (id bigint)", "INSERT INTO a VALUES (2)"));
     let Err(Error::Drift { problems }) = folder.up(&empty_db).await else { panic!("it is not refused") };
-    assert!(problems[0].message.starts_with("statement 1 was changed"), "{problems:?}");
+    assert!(problems[0].message.starts_with("is half applied, and statement 1 was changed"), "{problems:?}");
     assert_eq!(problems[0].difference, Difference::Edited);
 
     folder.write(NAME, "up.sql", &up("CREATE TABLE a (id int) /* as before */", "INSERT INTO a VALUES (2)"));

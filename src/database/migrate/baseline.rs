@@ -122,18 +122,15 @@ async fn sent(session: &Session, folder: &Folder, history: &History, name: &str,
     };
     let id = run.id;
     if !ran {
-        let sql = format!(
-            "UPDATE {}.__bedplate_migrations SET sent = sent || '{{\"not_run\": true}}' WHERE id = {id}",
-            session.schema()
-        );
-        session.run(&sql).await?;
+        session.run(&history::did_not_run(session.schema(), id, number)).await?;
         return Ok(format!("{}: statement {number} did not run, the next run sends it", run.name));
     }
     let file = find(&folder.files, name)?;
     let script = check::script(file, run.direction)?;
     let mut reader = script.reader(session.escapes)?;
     while reader.count < number && reader.next()?.is_some() {}
-    session.run(&history::ran(session.schema(), id, number, &reader.checksum())).await?;
+    let how = "`migrate repair` said so";
+    session.run(&history::ran(session.schema(), id, number, &reader.checksum(), how)).await?;
     Ok(format!("{}: statement {number} ran, the next run goes on behind it", run.name))
 }
 
@@ -162,9 +159,9 @@ async fn open(url: &DatabaseUrl, options: &Options, on_event: Watcher<'_>) -> Re
 
 /// Writes into both tables that the migration is applied.
 async fn record(session: &Session, migration: &Migration, direction: Way, source: &str) -> Result<()> {
-    let statements = check(migration, &migration.up, session.escapes)?.statements;
-    let record = Record { migration, direction, statements, source };
-    let progress = Progress { done: statements, ..Progress::default() };
+    let checked = check(migration, &migration.up, session.escapes)?;
+    let record = Record { migration, direction, checked: &checked, source };
+    let progress = Progress { done: checked.statements, ..Progress::default() };
     let sql = format!(
         "BEGIN; {}; {}; COMMIT",
         record.in_diesels_table(session.schema()),

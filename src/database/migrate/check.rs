@@ -14,6 +14,8 @@ pub(super) struct Checked {
     pub(super) statements: usize,
     /// Of the SQL.
     pub(super) checksum: String,
+    /// The same of `up.sql`, as the history keeps it.
+    pub(super) up_checksum: String,
     /// Whether something of the session may be changed behind it: a setting, a role, an object of the session.
     pub(super) changes_session: bool,
     /// The BEGIN of the file that asks for an isolation level; it is the first statement then.
@@ -70,6 +72,12 @@ pub(super) fn check(migration: &Migration, script: &Script, escapes: bool) -> Re
     }
     checked.statements = reader.count;
     checked.checksum = reader.checksum();
+    // While a long statement is on its way there is no room to read the file once more.
+    checked.up_checksum = if escapes || script.file != migration.up.file {
+        migration.up.sql_checksum().unwrap_or_default()
+    } else {
+        checked.checksum.clone()
+    };
     Ok(checked)
 }
 

@@ -11,6 +11,8 @@ use serde::Serialize;
 use tokio_postgres::SimpleQueryRow;
 use tokio_postgres::error::SqlState;
 
+use super::alone::Sent;
+use super::check::Checked;
 use super::folder::Migration;
 use super::script::Script;
 use super::session::{Session, from_postgres};
@@ -148,27 +150,46 @@ impl History {
     }
 }
 
-const COLUMNS: &str = "id, version, name, direction, outcome, checksum, sql_checksum, down_checksum, statements, \
-    statements_done, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), took_ms, \
-    login || coalesce(' (' || account || '@' || host || ')', ''), application_version, error";
+/// Whether times are read. A new session takes longer to load the time zone than to read the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Times {
+    Read,
+    LeftOut,
+}
 
-/// Those that an older version's table does not have.
-const NEWER: &str =
-    "run_in_transaction::text, source, CASE WHEN sent ->> 'not_run' = 'true' THEN NULL ELSE sent ->> 'statement' END";
+/// The columns that an older version's table does not have.
+const NEWER: &str = "run_in_transaction, source, sent";
 
-fn queries(schema: &str, newer: &str) -> String {
+fn query_diesels(schema: &str, times: Times) -> String {
+    let from = format!("FROM {schema}__diesel_schema_migrations");
+    match times {
+        // For this message alone.
+        Times::Read => {
+            format!("SET LOCAL DateStyle = ISO; SET LOCAL TimeZone = 'UTC'; SELECT version, run_on {from}")
+        }
+        Times::LeftOut => format!("SELECT version, NULL {from}"),
+    }
+}
+
+/// Without a function or an operator: a new session has to look each up in the catalogue.
+fn queries(schema: &str, newer: &str, times: Times) -> String {
     format!(
-        "SELECT version, to_char(run_on, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {schema}__diesel_schema_migrations; \
-         SELECT {COLUMNS}, {newer} FROM {schema}__bedplate_migrations"
+        "{}; SELECT id, version, name, direction, outcome, checksum, sql_checksum, down_checksum, statements, statements_done, \
+                {}, took_ms, login, account, host, application_version, error, {newer} FROM {schema}__bedplate_migrations",
+        query_diesels(schema, times),
+        if times == Times::Read { "started_at" } else { "NULL" }
     )
 }
 
-/// Connects and reads both tables, in one message where both are where a bare name finds them. Sorts here: a new
-/// session has to look the order up in the catalogue, which takes longer than to read the rows.
-pub(super) async fn open(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<(Session, Result<History>)> {
-    let (session, answers) = Session::open_and_ask(url, lock_timeout, &queries("", NEWER)).await?;
+/// Connects and reads both tables, in one message where both are where a bare name finds them.
+pub(super) async fn open(
+    url: &DatabaseUrl,
+    lock_timeout: Option<Duration>,
+    times: Times,
+) -> Result<(Session, Result<History>)> {
+    let (session, answers) = Session::open_and_ask(url, lock_timeout, &queries("", NEWER, times)).await?;
     let history = match (&answers.error, answers.rows.as_slice()) {
-        (None, [applied, runs]) => Ok(History::of(applied, runs, true)),
+        (None, [.., applied, runs]) => Ok(History::of(applied, runs, true)),
         _ => match session.get_ready().await {
             Ok(()) => read(&session).await,
             Err(error) => Err(error),
@@ -181,7 +202,7 @@ pub(super) async fn open(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> R
 pub(super) async fn read(session: &Session) -> Result<History> {
     let schema = format!("{}.", session.schema());
     let read = async |newer| {
-        let rows = session.try_rows(&queries(&schema, newer)).await?;
+        let rows = session.try_rows(&queries(&schema, newer, Times::Read)).await?;
         let (applied, runs) = rows.into_iter().partition::<Vec<_>, _>(|row| row.len() == 2);
         Ok::<_, tokio_postgres::Error>((applied, runs))
     };
@@ -192,10 +213,7 @@ pub(super) async fn read(session: &Session) -> Result<History> {
             Ok(History::of(&applied, &runs, false))
         }
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
-            let sql = format!(
-                "SELECT version, to_char(run_on, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM {schema}__diesel_schema_migrations"
-            );
-            match session.try_rows(&sql).await {
+            match session.try_rows(&query_diesels(&schema, Times::Read)).await {
                 Ok(applied) => Ok(History::of(&applied, &[], false)),
                 Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(History::default()),
                 Err(error) => Err(from_postgres(&error)),
@@ -206,14 +224,22 @@ pub(super) async fn read(session: &Session) -> Result<History> {
 }
 
 fn version(row: &SimpleQueryRow) -> (String, String) {
-    (text(row, 0), text(row, 1))
+    (text(row, 0), time(row, 1))
 }
 
 fn text(row: &SimpleQueryRow, column: usize) -> String {
     row.get(column).unwrap_or_default().to_owned()
 }
 
+/// A time in UTC, to the second, as ISO 8601 has it.
+fn time(row: &SimpleQueryRow, column: usize) -> String {
+    let time = row.get(column).and_then(|time| time.get(..19)).unwrap_or_default();
+    time.split_once(' ').map(|(day, time)| format!("{day}T{time}Z")).unwrap_or_default()
+}
+
 fn run(row: &SimpleQueryRow) -> Run {
+    let sent = row.get(19).and_then(|sent| serde_json::from_str::<Sent>(sent).ok());
+    let runner = row.get(13).zip(row.get(14)).map(|(account, host)| format!(" ({account}@{host})"));
     let number = |column| text(row, column).parse().unwrap_or_default();
     Run {
         id: text(row, 0).parse().unwrap_or_default(),
@@ -226,15 +252,15 @@ fn run(row: &SimpleQueryRow) -> Run {
         down_checksum: text(row, 7),
         statements: number(8),
         statements_done: number(9),
-        started_at: text(row, 10),
+        started_at: time(row, 10),
         took_ms: text(row, 11).parse().unwrap_or_default(),
-        by: text(row, 12),
-        application_version: text(row, 13),
-        error: row.get(14).map(str::to_owned),
-        run_in_transaction: row.get(15).map(|transaction| transaction == "true"),
-        source: row.get(16).map(str::to_owned),
+        by: text(row, 12) + &runner.unwrap_or_default(),
+        application_version: text(row, 15),
+        error: row.get(16).map(str::to_owned),
+        run_in_transaction: row.get(17).map(|transaction| transaction == "t"),
+        source: row.get(18).map(str::to_owned),
         // Counted from 0 in the table.
-        may_have_run: row.get(17).and_then(|statement| statement.parse::<usize>().ok()).map(|n| n + 1),
+        may_have_run: sent.filter(|sent| !sent.not_run).map(|sent| sent.statement + 1),
     }
 }
 
@@ -273,7 +299,7 @@ pub(super) async fn prepare(session: &Session) -> Result<()> {
 pub(super) struct Record<'m> {
     pub(super) migration: &'m Migration,
     pub(super) direction: Way,
-    pub(super) statements: usize,
+    pub(super) checked: &'m Checked,
     /// The folder of the migration.
     pub(super) source: &'m str,
 }
@@ -303,9 +329,9 @@ impl Record<'_> {
             quote_literal(migration.up.kept().unwrap_or_default()),
             optional(down.and_then(Script::kept)),
             migration.up.checksum()?,
-            migration.up.sql_checksum().unwrap_or_default(),
+            self.checked.up_checksum,
             down.map(Script::checksum).transpose()?.unwrap_or_default(),
-            self.statements,
+            self.checked.statements,
             optional(account().as_deref()),
             optional(host().as_deref()),
             quote_literal(env!("CARGO_PKG_VERSION")),
@@ -376,11 +402,21 @@ pub(super) fn sent(schema: &str, id: i64, sent: &str) -> String {
     format!("UPDATE {schema}.__bedplate_migrations SET sent = {} WHERE id = {id}", quote_literal(sent))
 }
 
-/// The UPDATE that says that the statement which may have run did.
-pub(super) fn ran(schema: &str, id: i64, done: usize, checksum: &str) -> String {
+/// The UPDATE that says that the statement which may have run did. `how`: in words, how that is known.
+pub(super) fn ran(schema: &str, id: i64, done: usize, checksum: &str, how: &str) -> String {
     format!(
-        "UPDATE {schema}.__bedplate_migrations SET sent = NULL, statements_done = {done}, done_checksum = {} WHERE id = {id}",
-        quote_literal(checksum)
+        "UPDATE {schema}.__bedplate_migrations SET sent = NULL, statements_done = {done}, done_checksum = {}, error = {} \
+          WHERE id = {id}",
+        quote_literal(checksum),
+        quote_literal(&format!("statement {done} ran: {how}"))
+    )
+}
+
+/// The UPDATE that says that the statement which may have run did not. What it left is taken away all the same.
+pub(super) fn did_not_run(schema: &str, id: i64, number: usize) -> String {
+    let how = quote_literal(&format!("statement {number} did not run: `migrate repair` said so"));
+    format!(
+        "UPDATE {schema}.__bedplate_migrations SET sent = sent || '{{\"not_run\": true}}', error = {how} WHERE id = {id}"
     )
 }
 

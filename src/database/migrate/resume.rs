@@ -44,7 +44,7 @@ pub(super) async fn is_the_same(work: &mut Work<'_>, run: &Run, left: &Left) -> 
         work,
         Difference::Edited,
         format!(
-            "{which} changed although it is in the database: put it back, or take by hand what ran back and forget it with \
+            "is half applied, and {which} changed although it is in the database: put it back, or take by hand what ran back and forget it with \
              `migrate repair --forget {name}`"
         ),
         Some(drift::diff(work.script.file, &ran.text()?, &work.script.text()?)),
@@ -91,14 +91,17 @@ pub(super) async fn decide_on_sent(work: &mut Work<'_>, run: &Run, left: &Left, 
     let fate = match cleaned {
         Ok(()) if sent.not_run => Fate::NotRun,
         Ok(()) => alone::fate(session, &statement, &sent).await.map_err(|error| from_postgres(&error))?,
-        Err(why) => return Err(refused(work, Difference::MayHaveRun, format!("{place}: {why}"), None)),
+        Err(why) => {
+            return Err(refused(work, Difference::MayHaveRun, format!("stopped half way, at {place}: {why}"), None));
+        }
     };
     match fate {
         Fate::Ran => {
             work.progress.done += 1;
             work.progress.checksum = checksum_of(work, work.progress.done)?;
             // The run may still refuse to go on: what is known now is not to be found out again.
-            let known = history::ran(session.schema(), run.id, work.progress.done, &work.progress.checksum);
+            let how = "the catalogue shows it";
+            let known = history::ran(session.schema(), run.id, work.progress.done, &work.progress.checksum, how);
             if let Err(failure) = work.persist(&known, on_event).await {
                 let why = failure.explain(work.script.file, work.checked.statements, false);
                 return Err(Error::Migration { name: work.record.migration.name.clone(), message: why });
@@ -107,7 +110,7 @@ pub(super) async fn decide_on_sent(work: &mut Work<'_>, run: &Run, left: &Left, 
         Fate::NotRun => work.before = Some(Sent { not_run: false, ..sent }),
         Fate::Unknown => {
             let message = format!(
-                "{place} may have run: its runner ended before it saw the statement's end; {}",
+                "stopped half way, and {place} may have run: its runner ended before it saw the statement's end; {}",
                 what_to_do(&work.record.migration.name)
             );
             return Err(refused(work, Difference::MayHaveRun, message, None));
@@ -146,7 +149,7 @@ pub(super) async fn restore(work: &mut Work<'_>, left: &Left) -> Result<()> {
     if let (false, Some((_, _, what))) = (work.state.repeat, repeated.first()) {
         let places = repeated.iter().map(|(place, ..)| place.words(work.script.file, work.checked.statements));
         let message = format!(
-            "it stopped half way, and its session is gone with {what}: {} has to be repeated; \
+            "stopped half way, and its session is gone with {what}: {} has to be repeated; \
              `bedplate migrate repair --repeat {}` lets the next run send it again",
             places.collect::<Vec<_>>().join(", "),
             work.record.migration.name

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::check::{self, check};
 use super::folder::{Migration, Source};
 use super::guard::Guard;
-use super::history::{self, History, Way};
+use super::history::{self, History, Times, Way};
 use super::observe::Observer;
 use super::session::{Session, read_only};
 use super::steps::{check as check_history, steps};
@@ -59,7 +59,7 @@ pub(super) async fn run_guarded(
         let source = source.clone();
         tokio::task::spawn_blocking(move || Ok::<_, Error>((source.id(), source.read()?)))
     };
-    let (mut session, history) = history::open(url, options.lock_timeout).await?;
+    let (mut session, history) = history::open(url, options.lock_timeout, Times::LeftOut).await?;
     session.guard = guard.cloned();
     let history = match history {
         Err(error) => read_again(&session, error, options, on_event).await?,
@@ -157,7 +157,7 @@ impl Runner<'_> {
 
     async fn with_another_session(mut self, on_event: Watcher<'_>) -> Result<Self> {
         self.session.close().await;
-        let (mut session, history) = history::open(self.url, self.options.lock_timeout).await?;
+        let (mut session, history) = history::open(self.url, self.options.lock_timeout, Times::LeftOut).await?;
         session.guard = self.guard.cloned();
         session.get_ready().await?;
         lock::take(&session, self.options, on_event).await?;

@@ -48,17 +48,18 @@ impl Script {
     pub(super) fn read(file: &'static str, folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(file);
         let unreadable = |error: &std::io::Error| unreadable(&path, error);
-        let mut opened = match File::open(&path) {
+        let opened = match File::open(&path) {
             Ok(opened) => opened,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(&error)),
         };
-        let size = opened.metadata().map_err(|error| unreadable(&error))?.len();
-        if size > KEPT {
+        // Most files are short; to ask for the size first takes as long as to read them.
+        let mut bytes = Vec::with_capacity(8 << 10);
+        let read = opened.take(KEPT + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+        if read as u64 > KEPT {
             return Ok(Some(Self { file, text: Text::OnDisk(path) }));
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
-        opened.read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+        bytes.shrink_to_fit();
         if is_utf16(&bytes) {
             return Err(not_utf8(&path.display().to_string(), &bytes));
         }

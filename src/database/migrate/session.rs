@@ -7,7 +7,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -27,8 +26,6 @@ const BRIEF_MS: u64 = 100;
 /// A connection of a runner.
 pub(super) struct Session {
     client: Client,
-    /// Held while a long text is handed over: nothing is written to the server meanwhile.
-    gate: Gate,
     /// Of the backend that serves it.
     pub(super) pid: i32,
     /// The schema of the history's tables, quoted.
@@ -82,10 +79,9 @@ impl Session {
         more: &str,
     ) -> Result<(Self, Answers)> {
         let said = lock_timeout.is_some() || says_lock_timeout(url);
-        let (client, gate) = connect(url, lock_timeout).await?;
+        let client = connect(url, lock_timeout).await?;
         let mut session = Self {
             client,
-            gate,
             pid: 0,
             schema: OnceLock::new(),
             read_only: false,
@@ -97,8 +93,9 @@ impl Session {
             ask: AtomicU64::new(BRIEF_MS),
         };
         // Of this message alone.
-        let briefly = if said { String::new() } else { format!("SET LOCAL lock_timeout = {BRIEF_MS}; ") };
-        let mut answers = session.ask(&format!("{FACTS}; {briefly}{more}")).await;
+        let briefly =
+            if said { String::new() } else { format!(", pg_catalog.set_config('lock_timeout', '{BRIEF_MS}', true)") };
+        let mut answers = session.ask(&format!("{FACTS}{briefly}; {more}")).await;
         let facts = answers.rows.first().and_then(|rows| rows.first());
         let Some(facts) = facts else {
             return Err(answers.error.map_or_else(|| pooler(url), |error| from_postgres(&error)));
@@ -113,7 +110,7 @@ impl Session {
         fact(4).clone_into(&mut session.login);
         session.own_lock_timeout = said || fact(5) != "0";
         session.set_timeout(fact(5).to_owned());
-        answers.rows.drain(..answers.rows.len().min(1 + usize::from(!said)));
+        answers.rows.remove(0);
         Ok((session, answers))
     }
 
@@ -212,13 +209,11 @@ impl Session {
         answers.error.map_or(Ok(()), |error| Err((answers.rows.len(), error)))
     }
 
-    /// Sends a text that the caller does not need any more: a long one is not held while the server works. The driver
-    /// copies it twice, one copy after the other; the first one is made from ours, which is gone before the second.
+    /// Sends a text that the caller does not need any more. The driver copies it twice, one copy after the other: ours
+    /// is gone before the second is made, and before the server works.
     pub(super) async fn send_and_forget(&self, sql: String) -> std::result::Result<(), tokio_postgres::Error> {
-        let held = self.gate.lock().await;
         let stream = self.client.simple_query_raw(&sql).await;
         drop(sql);
-        drop(held);
         stream?.try_for_each(async |_| Ok(())).await
     }
 
@@ -315,9 +310,7 @@ fn options(lock_timeout: Option<Duration>) -> String {
 /// a pooler's connection, for whoever has that next.
 const CLIENT_CHECK: &str = " -c client_connection_check_interval=1000";
 
-type Gate = Arc<tokio::sync::Mutex<()>>;
-
-async fn connect(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<(Client, Gate)> {
+async fn connect(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<Client> {
     let set = |config: &mut tokio_postgres::Config, check: &str| {
         let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
         // A statement may set a value anew, as the caller's timeout beside the URL's: the last one holds.
@@ -332,23 +325,13 @@ async fn connect(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<(C
     };
     let (client, connection) =
         connected.map_err(|error| if error.is_of_pooler() { pooler(url) } else { error.into() })?;
-    let gate = Gate::default();
-    let (mut connection, held) = (Box::pin(connection), gate.clone());
-    let through_gate = std::future::poll_fn(move |context| {
-        if let Ok(_held) = held.try_lock() {
-            return connection.as_mut().poll(context);
-        }
-        // For a moment.
-        context.waker().wake_by_ref();
-        Poll::Pending
-    });
     // Ends with the client.
     tokio::spawn(async move {
-        if let Err(error) = through_gate.await {
+        if let Err(error) = connection.await {
             tracing::debug!(%error, "the runner's connection ended");
         }
     });
-    Ok((client, gate))
+    Ok(client)
 }
 
 fn pooler(url: &DatabaseUrl) -> Error {

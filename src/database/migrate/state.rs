@@ -121,7 +121,11 @@ impl State {
         let names: BTreeSet<_> = self.settings.keys().chain(seen.state.settings.keys()).collect();
         for name in names {
             let (was, is) = (self.settings.get(name), seen.state.settings.get(name));
-            if was != is && lasts(&name.to_lowercase(), &local, &plain)? {
+            // A custom setting of a transaction that ended leaves the empty string behind.
+            let left_empty = is.is_some_and(String::is_empty) || local.contains(&name.to_lowercase());
+            if was.is_none() && is_custom(name) && left_empty && !plain.contains(&name.to_lowercase()) {
+                after.settings.insert(name.clone(), String::new());
+            } else if was != is && lasts(&name.to_lowercase(), &local, &plain)? {
                 after.settings.remove(name);
                 after.settings.extend(is.map(|value| (name.clone(), value.clone())));
             }
@@ -158,6 +162,10 @@ impl State {
         let role = self.role.iter().map(|name| format!("SET ROLE {}", quote_literal(name)));
         settings.chain(authorization).chain(role).collect::<Vec<_>>().join("; ")
     }
+}
+
+fn is_custom(name: &str) -> bool {
+    name.contains('.')
 }
 
 /// Whether a change of a setting outlives its transaction; `None` where nobody can tell.
@@ -243,5 +251,17 @@ mod tests {
         let statements = Script::new("up.sql", sql).statements().unwrap();
         let after = before.behind_commit(&seen, &statements);
         assert_eq!(after.as_ref().map(|state| state.settings["app.x"].as_str()), expected);
+    }
+
+    /// PostgreSQL does not make it unknown again.
+    #[rstest]
+    #[case("BEGIN; SET LOCAL app.x = '1'; COMMIT", "1")]
+    #[case("SELECT f()", "")]
+    fn a_custom_setting_of_a_transaction_leaves_the_empty_string(#[case] sql: &str, #[case] seen: &str) {
+        let settings = [("app.x".to_owned(), seen.to_owned())].into();
+        let seen = Seen { state: State { settings, ..State::default() }, things: Vec::new() };
+        let statements = Script::new("up.sql", sql).statements().unwrap();
+        let after = State::default().behind_commit(&seen, &statements).unwrap();
+        assert_eq!(after.settings["app.x"], "");
     }
 }

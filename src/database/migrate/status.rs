@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::folder::Source;
-use super::history::{self, History, Run, Way};
+use super::history::{self, History, Run, Times, Way};
 use super::run::Folder;
 use super::{Problem, drift};
 use crate::database::url::DatabaseUrl;
@@ -54,7 +54,7 @@ pub struct MigrationStatus {
 /// pooler in between; [`Error::Unavailable`](crate::Error::Unavailable) where nothing answers.
 pub async fn status(url: &DatabaseUrl, source: &Source) -> Result<Vec<MigrationStatus>> {
     let folder = Folder { id: source.id(), files: source.read()? };
-    let (session, history) = history::open(url, None).await?;
+    let (session, history) = history::open(url, None, Times::Read).await?;
     let history = history?;
     let mut problems = drift::compare(&folder, &history)?;
     drift::add_diffs(&session, &mut problems, &folder.files, &history).await?;
@@ -66,7 +66,7 @@ pub async fn status(url: &DatabaseUrl, source: &Source) -> Result<Vec<MigrationS
 /// # Errors
 /// As [`status`].
 pub async fn history(url: &DatabaseUrl) -> Result<Vec<Run>> {
-    let (_, history) = history::open(url, None).await?;
+    let (_, history) = history::open(url, None, Times::Read).await?;
     Ok(history?.runs)
 }
 

@@ -90,7 +90,7 @@ impl<'w> Work<'w> {
             session,
             observer,
             script: check::script(migration, way)?,
-            record: Record { migration, direction: way, statements: checked.statements, source },
+            record: Record { migration, direction: way, checked, source },
             checked,
             options,
             patience,

@@ -47,18 +47,17 @@ impl Runner {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
-    /// The part of it that says why it failed.
+    /// The part of it that says why it failed; empty where the runner was killed before it said so.
     pub fn reason(&self) -> String {
         let said = self.said();
-        let said = said.trim();
-        said.rfind("error:").map_or(said, |start| &said[start..]).to_owned()
+        said.rfind("error:").map(|start| said[start..].trim().to_owned()).unwrap_or_default()
     }
 
     /// Whether it ended well.
     pub async fn end(&self, child: &mut Child) -> Result<bool, String> {
         match tokio::time::timeout(LONGEST, child.wait()).await {
             Ok(status) => Ok(status.unwrap().success()),
-            Err(_) => Err(format!("`up` hangs; it said: {}", self.reason())),
+            Err(_) => Err(format!("`up` hangs; it said: {}", self.said())),
         }
     }
 
