@@ -226,6 +226,9 @@ async fn a_statement_that_may_have_run_is_asked_for(
     .await;
     let answer = if ran { Repair::Ran(ONE.into()) } else { Repair::NotRun(ONE.into()) };
     repair(&empty_db, &folder, answer).await;
+    // What was answered is not asked again.
+    let told = migrate::status(&empty_db, &folder.source()).await.unwrap()[0].problems[0].message.clone();
+    assert!(told.contains("`migrate repair` said so") && !told.contains("look whether it did"), "{told}");
     folder.up(&empty_db).await.unwrap();
     assert_eq!(number(&mut owner, "SELECT count(*) FROM ledger").await, expected);
     assert!(folder.status(&empty_db).await.iter().all(|(_, state, _)| *state == MigrationState::Applied));
