@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::check::{self, check};
 use super::drift::{self, Difference};
 use super::folder::{Migration, Source};
-use super::history::{self, History, Outcome, Progress, Record, Run, Way};
+use super::history::{self, History, Outcome, Run, Way};
+use super::record::{self, Progress, Record};
 use super::run::Folder;
 use super::session::Session;
 use super::steps::{find, is};
@@ -50,7 +51,7 @@ pub async fn baseline(
         let known = history.is_applied(&file.version)
             && history.last_done(&file.version).is_some_and(|run| run.direction != Way::Down);
         if !known {
-            record(&session, file, Way::Baseline, &id).await?;
+            declare_applied(&session, file, Way::Baseline, &id).await?;
             declared.push(file.name.clone());
         }
     }
@@ -86,7 +87,7 @@ pub async fn repair(
         done.push(match repair {
             Repair::Accept(name) => {
                 let file = find(files, name)?;
-                record(&session, file, Way::Repair, &folder.id).await?;
+                declare_applied(&session, file, Way::Repair, &folder.id).await?;
                 format!("{}: is applied, as its files say now", file.name)
             }
             Repair::Forget(name) => forget(&session, files, &history, name).await?,
@@ -100,7 +101,7 @@ pub async fn repair(
         if let (Some(file), Difference::Cosmetic | Difference::DownEdited | Difference::Renamed) =
             (file, problem.difference)
         {
-            record(&session, file, Way::Repair, &folder.id).await?;
+            declare_applied(&session, file, Way::Repair, &folder.id).await?;
             done.push(format!("{}: {} recorded", file.name, problem.difference.as_str().replace('_', " ")));
         }
     }
@@ -122,7 +123,7 @@ async fn sent(session: &Session, folder: &Folder, history: &History, name: &str,
     };
     let id = run.id;
     if !ran {
-        session.run(&history::did_not_run(session.schema(), id, number)).await?;
+        session.run(&record::did_not_run(session.schema(), id, number)).await?;
         return Ok(format!("{}: statement {number} did not run, the next run sends it", run.name));
     }
     let file = find(&folder.files, name)?;
@@ -130,7 +131,7 @@ async fn sent(session: &Session, folder: &Folder, history: &History, name: &str,
     let mut reader = script.reader(session.escapes)?;
     while reader.count < number && reader.next()?.is_some() {}
     let how = "`migrate repair` said so";
-    session.run(&history::ran(session.schema(), id, number, &reader.checksum(), how)).await?;
+    session.run(&record::ran(session.schema(), id, number, &reader.checksum(), how)).await?;
     Ok(format!("{}: statement {number} ran, the next run goes on behind it", run.name))
 }
 
@@ -152,13 +153,13 @@ async fn open(url: &DatabaseUrl, options: &Options, on_event: Watcher<'_>) -> Re
         return Err(super::session::read_only());
     }
     lock::take(&session, options, on_event).await?;
-    history::prepare(&session).await?;
+    record::prepare(&session).await?;
     let history = history::read(&session).await?;
     Ok((session, history))
 }
 
 /// Writes into both tables that the migration is applied.
-async fn record(session: &Session, migration: &Migration, direction: Way, source: &str) -> Result<()> {
+async fn declare_applied(session: &Session, migration: &Migration, direction: Way, source: &str) -> Result<()> {
     let checked = check(migration, &migration.up, session.escapes)?;
     let record = Record { migration, direction, checked: &checked, source };
     let progress = Progress { done: checked.statements, ..Progress::default() };

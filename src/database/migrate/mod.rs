@@ -16,8 +16,8 @@
 //! | the files are not what was applied | [`Error::Drift`](crate::Error::Drift), nothing runs |
 //!
 //! How a migration flows: `folder` reads it, `steps` chooses it, `check` looks through its script once (`script`,
-//! `reader`, `statement`), `work` sends it in units (`unit`, `send`, `alone`, `batch`) over a `session`, and `history`
-//! records it. `resume` goes on with one that stopped half way, from its `state`.
+//! `reader`, `statement`), `work` sends it in units (`unit`, `send`, `alone`, `batch`) over a `session`, `record` writes
+//! into the history, and `history` reads it. After a failure `patience` waits or ends. `resume` goes on with one that stopped half way, from its `state`.
 
 mod alone;
 mod baseline;
@@ -31,8 +31,11 @@ mod history;
 pub mod lint;
 mod lock;
 mod observe;
+mod part;
+mod patience;
 mod plan;
 mod reader;
+mod record;
 mod resume;
 mod rows;
 mod run;

@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use squawk_lexer::{LiteralKind, TokenKind, tokenize};
 
-use super::script::{is_alone_mark, is_batch_mark, is_utf16, not_utf8, unreadable, unterminated};
-use super::statement::{Mark, Statement, WORDS};
+use super::part::{Part, mark, normalise, sets_conforming_strings};
+use super::script::{is_utf16, not_utf8, unreadable, unterminated};
+use super::statement::Statement;
 use crate::error::{Error, Result};
 
 const CHUNK: usize = 64 << 10;
@@ -266,14 +267,6 @@ impl<'s> Reader<'s> {
     }
 }
 
-fn mark(comment: &str) -> Option<Mark> {
-    match comment {
-        _ if is_batch_mark(comment) => Some(Mark::Batch),
-        _ if is_alone_mark(comment) => Some(Mark::Alone),
-        _ => None,
-    }
-}
-
 /// Its end was looked for here: the lexer of ordinary strings knows nothing of continuations.
 fn terminated(kind: TokenKind) -> TokenKind {
     match kind {
@@ -311,110 +304,6 @@ fn continued(text: &str) -> Option<usize> {
         at += part.len();
     }
     None
-}
-
-/// What the checksum sees of a token.
-fn normalise(kind: TokenKind, text: &str, digest: &mut Sha256) {
-    if kind == TokenKind::Ident {
-        if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
-            digest.update(text);
-        } else {
-            digest.update(text.to_lowercase());
-        }
-    } else {
-        for (n, line) in text.split("\r\n").enumerate() {
-            if n > 0 {
-                digest.update("\n");
-            }
-            digest.update(line);
-        }
-    }
-    digest.update(" ");
-}
-
-/// Whether `standard_conforming_strings` is on behind a statement, where that sets it.
-fn sets_conforming_strings(words: &[String]) -> Option<bool> {
-    const NAME: &str = "STANDARD_CONFORMING_STRINGS";
-    let words: Vec<&str> = words.iter().take(16).map(String::as_str).collect();
-    let on = |value: &str| !["off", "false", "no", "0"].contains(&value.trim_matches('\'').to_lowercase().as_str());
-    match words.as_slice() {
-        ["SET", NAME, _, value, ..] | ["SET", "SESSION" | "LOCAL", NAME, _, value, ..] => Some(on(value)),
-        ["RESET", NAME | "ALL"] => Some(true),
-        ["SELECT", rest @ ..] => {
-            let name = rest.iter().position(|word| word.trim_matches('\'').eq_ignore_ascii_case(NAME))?;
-            let sets = rest[..name].contains(&"SET_CONFIG");
-            rest.get(name + 2).filter(|_| sets).map(|value| on(value))
-        }
-        _ => None,
-    }
-}
-
-/// A statement that is being read.
-#[derive(Default)]
-struct Part {
-    /// Its first byte, and the line of that.
-    start: Option<(usize, usize)>,
-    end: usize,
-    mark: Option<Mark>,
-    words: Vec<String>,
-    last: Last,
-    parentheses: usize,
-    /// `BEGIN ATOMIC` and the CASEs inside of it that wait for their END.
-    atomic: usize,
-}
-
-/// The word before, as far as the next one depends on it.
-#[derive(Default, PartialEq)]
-enum Last {
-    #[default]
-    Other,
-    Begin,
-    /// `AS` or `.`: what follows is a name.
-    Names,
-}
-
-impl Part {
-    fn may_end(&self) -> bool {
-        self.parentheses == 0 && self.atomic == 0
-    }
-
-    fn has(&self, word: &str, at: usize) -> bool {
-        self.words.get(at).is_some_and(|found| found == word)
-    }
-
-    fn push(&mut self, kind: TokenKind, text: &str) {
-        match kind {
-            TokenKind::OpenParen => self.parentheses += 1,
-            TokenKind::CloseParen => self.parentheses = self.parentheses.saturating_sub(1),
-            _ => {}
-        }
-        let word = if kind == TokenKind::Ident { text.to_uppercase() } else { text.to_owned() };
-        self.last = match word.as_str() {
-            "ATOMIC" if self.last == Last::Begin && self.makes_routine() => {
-                self.atomic = 1;
-                Last::Other
-            }
-            "CASE" if self.atomic > 0 && self.last != Last::Names => {
-                self.atomic += 1;
-                Last::Other
-            }
-            "END" if self.atomic > 0 && self.last != Last::Names => {
-                self.atomic -= 1;
-                Last::Other
-            }
-            "BEGIN" if self.atomic == 0 && self.parentheses == 0 && self.last != Last::Names => Last::Begin,
-            "AS" | "." => Last::Names,
-            _ => Last::Other,
-        };
-        if self.words.len() < WORDS {
-            self.words.push(word);
-        }
-    }
-
-    fn makes_routine(&self) -> bool {
-        let what = if self.has("OR", 1) { 3 } else { 1 };
-        self.has("CREATE", 0) && (self.has("FUNCTION", what) || self.has("PROCEDURE", what))
-    }
 }
 
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {

@@ -4,6 +4,7 @@ use super::Watcher;
 use super::alone::{self, Fate, Sent};
 use super::drift::{self, Difference, Problem};
 use super::history::{self, Left, Run, Way};
+use super::record;
 use super::script::Script;
 use super::send::Place;
 use super::session::from_postgres;
@@ -44,8 +45,8 @@ pub(super) async fn is_the_same(work: &mut Work<'_>, run: &Run, left: &Left) -> 
         work,
         Difference::Edited,
         format!(
-            "is half applied, and {which} changed although it is in the database: put it back, or take by hand what ran back and forget it with \
-             `migrate repair --forget {name}`"
+            "is half applied, and {which} changed although it is in the database: put it back, or take by hand what ran \
+             back and forget it with `migrate repair --forget {name}`"
         ),
         Some(drift::diff(work.script.file, &ran.text()?, &work.script.text()?)),
     ))
@@ -101,7 +102,7 @@ pub(super) async fn decide_on_sent(work: &mut Work<'_>, run: &Run, left: &Left, 
             work.progress.checksum = checksum_of(work, work.progress.done)?;
             // The run may still refuse to go on: what is known now is not to be found out again.
             let how = "the catalogue shows it";
-            let known = history::ran(session.schema(), run.id, work.progress.done, &work.progress.checksum, how);
+            let known = record::ran(session.schema(), run.id, work.progress.done, &work.progress.checksum, how);
             if let Err(failure) = work.persist(&known, on_event).await {
                 let why = failure.explain(work.script.file, work.checked.statements, false);
                 return Err(Error::Migration { name: work.record.migration.name.clone(), message: why });

@@ -8,9 +8,11 @@ use super::folder::{Migration, Source};
 use super::guard::Guard;
 use super::history::{self, History, Times, Way};
 use super::observe::Observer;
+use super::patience::{LONGEST_PAUSE, Patience, pauses};
+use super::record;
 use super::session::{Session, read_only};
 use super::steps::{check as check_history, steps};
-use super::work::{Ended, LONGEST_PAUSE, Patience, Work, pauses};
+use super::work::{Ended, Work};
 use super::{Difference, Direction, Event, Options, Problem, Watcher, lock};
 use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
@@ -193,7 +195,7 @@ fn notice(problems: Vec<Problem>, on_event: Watcher<'_>) {
 async fn prepared(session: &Session, made: bool, options: &Options, on_event: Watcher<'_>) -> Result<History> {
     let prepared = async {
         if !made {
-            history::prepare(session).await?;
+            record::prepare(session).await?;
         }
         history::read(session).await
     };
@@ -215,7 +217,7 @@ async fn read_again(session: &Session, first: Error, options: &Options, on_event
         tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
         error = match history::read(session).await {
             Ok(history) if history.tables => return Ok(history),
-            Ok(history) => match (session.read_only, history::prepare(session).await) {
+            Ok(history) => match (session.read_only, record::prepare(session).await) {
                 (true, _) | (_, Ok(())) => return Ok(history),
                 (_, Err(error)) => error,
             },

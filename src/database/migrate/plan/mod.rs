@@ -14,6 +14,7 @@ use super::check::check;
 use super::folder::{Migration, Source};
 use super::guard::{self, ENDS_TRANSACTIONS, ends_transactions, refuses_transaction, runs_no_code, shown};
 use super::history;
+use super::record;
 use super::scratch::{Scratch, ScratchServer};
 use super::session::{Session, from_postgres};
 use super::statement::{Kind, Statement};
@@ -141,7 +142,7 @@ async fn trace_all(
     on_event: Watcher<'_>,
 ) -> Result<Vec<PlannedMigration>> {
     // A migration may name the history's tables, and the first one has no other before it that makes them.
-    history::prepare(&scratch.session().await?).await?;
+    record::prepare(&scratch.session().await?).await?;
     // One that comes late is planned behind the later ones, as it would run.
     for migration in applied {
         scratch.run(source, Direction::UpTo(migration.version.clone())).await?;
