@@ -75,11 +75,7 @@ pub async fn repair(
     let (session, history) = open(url, options, &mut on_event).await?;
     let mut done = Vec::new();
     // This runner has the lock, so nobody is at work.
-    let killed = format!(
-        "UPDATE {}.__bedplate_migrations SET outcome = 'failed', error = 'the runner was killed' \
-          WHERE outcome = 'running' RETURNING name",
-        session.schema()
-    );
+    let killed = format!("{} RETURNING name", record::killed(session.schema(), "true"));
     done.extend(
         session.texts(&killed).await?.iter().map(|name| format!("{name}: a run that was killed is marked as failed")),
     );

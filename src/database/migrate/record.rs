@@ -145,6 +145,15 @@ pub(super) fn failed(schema: &str, id: i64, error: &str) -> String {
     format!("UPDATE {schema}.__bedplate_migrations SET outcome = 'failed', error = {error} WHERE id = {id}")
 }
 
+/// The UPDATE that ends the runs of runners that are gone: whoever has the lock knows that nobody is at work. `of`: a
+/// condition for the runs.
+pub(super) fn killed(schema: &str, of: &str) -> String {
+    format!(
+        "UPDATE {schema}.__bedplate_migrations SET outcome = 'failed', error = 'the runner was killed' \
+          WHERE outcome = 'running' AND {of}"
+    )
+}
+
 /// The UPDATE before a statement is sent of which nobody may see the end.
 pub(super) fn sent(schema: &str, id: i64, sent: &str) -> String {
     format!("UPDATE {schema}.__bedplate_migrations SET sent = {} WHERE id = {id}", quote_literal(sent))

@@ -21,6 +21,7 @@ use super::statement::{Kind, Mark, Statement};
 use super::unit::{Unit, Units};
 use super::{Event, Options, Watcher, guard, resume};
 use crate::error::{Error, Result, WaitedFor};
+use crate::sql::quote_literal;
 
 /// A record is written as the login, whatever the migration has set for its session.
 pub(super) const AS_LOGIN: &str =
@@ -188,7 +189,10 @@ impl<'w> Work<'w> {
             }
         }
         let done = self.update(id, Outcome::Done);
-        let recorded = self.persist(&format!("{}; {done}", self.record.in_diesels_table(schema)), on_event).await;
+        let before = format!("version = {} AND id < {id}", quote_literal(&self.record.migration.version));
+        let killed = record::killed(schema, &before);
+        let recorded =
+            self.persist(&format!("{}; {killed}; {done}", self.record.in_diesels_table(schema)), on_event).await;
         match recorded {
             Ok(_) => Ok(Ended::Done),
             Err(failure) => self.wait_or_fail(failure, Some(id), on_event).await.map(|()| Ended::Again),
