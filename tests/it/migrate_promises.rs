@@ -234,27 +234,6 @@ async fn a_statement_that_may_have_run_is_asked_for(
     assert!(folder.status(&empty_db).await.iter().all(|(_, state, _)| *state == MigrationState::Applied));
 }
 
-/// 1. A runner is killed behind the first statement: its run stays "running".
-/// 2. The next one goes on to the end: the run before it has failed.
-#[rstest]
-#[tokio::test]
-async fn a_run_that_was_killed_does_not_stay_running(#[future(awt)] empty_db: DatabaseUrl) {
-    let folder = Folder::new(&[]);
-    let mut owner = connection(&empty_db).await;
-    execute(&mut owner, "CREATE TABLE ledger (id int UNIQUE)").await;
-    folder.add_bare(ONE, "INSERT INTO ledger VALUES (1); SELECT 1 / (SELECT count(*) - 1 FROM ledger)", "SELECT 1");
-    folder.up(&empty_db).await.unwrap_err();
-    execute(
-        &mut owner,
-        "UPDATE __bedplate_migrations SET outcome = 'running', error = NULL; INSERT INTO ledger VALUES (2)",
-    )
-    .await;
-    folder.up(&empty_db).await.unwrap();
-    let runs = migrate::history(&empty_db).await.unwrap();
-    let ended: Vec<_> = runs.iter().map(|run| (run.outcome.as_str(), run.error.as_deref())).collect();
-    assert_eq!(ended, [("failed", Some("the runner was killed")), ("done", None)]);
-}
-
 /// The history is found wherever it is: a schema that comes first later does not make a migration pending again.
 #[rstest]
 #[case::schema_like_the_login("CREATE SCHEMA IF NOT EXISTS \"$user\"", true)]
