@@ -1,18 +1,19 @@
 //! What can go wrong: one error type, with a variant wherever a caller branches.
 //!
 //! Always holds: an error that leaves a transaction means that nothing of it was written, except
-//! [`Error::CommitUnknown`], where nobody can know. No error shows a password or a URL with one.
+//! [`Error::CommitUnknown`], where nobody can know, and [`Error::TransactionEnded`], where the closure itself committed.
+//! No error shows a password or a URL with one. docs/errors.md lists which SQLSTATE becomes which error.
 
+mod classes;
 mod fault;
 
 use std::fmt;
-
-use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind};
 
 use crate::database::migrate::Problem;
 use crate::events::AppendConflict;
 use crate::ids::{Entity, Id};
 
+pub use classes::field_of;
 pub use fault::Fault;
 
 /// The result of everything here.
@@ -125,6 +126,41 @@ pub enum Error {
     /// The connection broke during COMMIT: the transaction is written entirely or not at all.
     #[error("the connection broke during COMMIT: whether it was written is not known")]
     CommitUnknown,
+    /// A lock is held by another transaction, and the statement said NOWAIT; or the object is in use.
+    #[error("locked: {message}")]
+    Locked {
+        /// What the database said.
+        message: String,
+    },
+    /// An operator cancelled the statement (`pg_cancel_backend`).
+    #[error("the statement was cancelled: {message}")]
+    Cancelled {
+        /// What the database said.
+        message: String,
+    },
+    /// The server has no more of something: disk space, memory, or what its configuration allows.
+    #[error("the server is out of {what}: {message}")]
+    OutOfResources {
+        /// What is used up.
+        what: Resource,
+        /// What the database said.
+        message: String,
+    },
+    /// The server cannot read or write its files, found them damaged, or has a fault of its own.
+    #[error("the server failed: {message}")]
+    ServerFailed {
+        /// What the database said.
+        message: String,
+    },
+    /// A migration changed what a prepared statement returns. The connection is replaced; the work can run again.
+    #[error("a table was changed meanwhile: {message}")]
+    SchemaChanged {
+        /// What the database said.
+        message: String,
+    },
+    /// The closure ended its transaction with COMMIT or ROLLBACK of its own. What it wrote before COMMIT is written.
+    #[error("the closure ended its transaction itself, with COMMIT or ROLLBACK")]
+    TransactionEnded,
     /// A statement failed, the closure swallowed its error and returned `Ok`. Nothing was written.
     #[error("a statement of the transaction failed and its error was swallowed: nothing was written")]
     Aborted,
@@ -232,6 +268,32 @@ pub enum WaitedFor {
     Lock,
     /// A replica that is behind. Reads do not end with this: they go to the primary.
     Replica,
+    /// A stream of rows that the transaction does not read, while another of its statements waits behind it.
+    Stream,
+    /// The closure, between two statements (`idle_in_transaction_session_timeout`, `transaction_timeout`).
+    Closure,
+}
+
+/// What a server can run out of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resource {
+    /// Disk space.
+    Disk,
+    /// Memory.
+    Memory,
+    /// Something else that its configuration limits.
+    Limit,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Disk => "disk space",
+            Self::Memory => "memory",
+            Self::Limit => "resources",
+        })
+    }
 }
 
 impl fmt::Display for WaitedFor {
@@ -241,6 +303,8 @@ impl fmt::Display for WaitedFor {
             Self::Statement => "a statement",
             Self::Lock => "waiting for a lock",
             Self::Replica => "waiting for a replica",
+            Self::Stream => "waiting behind a stream of rows that is not read",
+            Self::Closure => "the work between two statements",
         })
     }
 }
@@ -285,136 +349,6 @@ fn join_problems(problems: &[Problem]) -> String {
     let each: Vec<_> =
         problems.iter().map(|problem| format!("migration {} {}", problem.name, problem.message)).collect();
     each.join("; ")
-}
-
-/// The only place that classifies what the database says.
-///
-/// diesel-async does not hand the SQLSTATE on, so what diesel has no kind for is told by its English
-/// message: servers run with `lc_messages = 'C'` (`bedplate up` and the compose file see to it, and
-/// [`crate::Database::connect`] warns).
-impl From<diesel::result::Error> for Error {
-    fn from(error: diesel::result::Error) -> Self {
-        use diesel::result::Error as Diesel;
-        match error {
-            Diesel::DatabaseError(kind, info) => classify(kind, info),
-            Diesel::RollbackErrorOnCommit { commit_error, .. } => Self::from(*commit_error),
-            Diesel::BrokenTransactionManager => Self::Unavailable { message: "the connection broke".into() },
-            other => Self::Database(other),
-        }
-    }
-}
-
-fn classify(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
-    use DatabaseErrorKind as Kind;
-    let message = info.message();
-    let constraint = || info.constraint_name().unwrap_or_default().to_owned();
-    let field = || {
-        let named = info.column_name().map(str::to_owned);
-        named.unwrap_or_else(|| {
-            field_of(info.constraint_name().unwrap_or_default(), info.table_name().unwrap_or_default())
-        })
-    };
-    match kind {
-        Kind::RestrictViolation if info.constraint_name() == Some("user_organizations_last_owner") => Error::LastOwner,
-        Kind::UniqueViolation | Kind::ExclusionViolation | Kind::RestrictViolation => {
-            Error::Conflict { constraint: constraint(), field: field() }
-        }
-        Kind::ForeignKeyViolation if message.starts_with("update or delete") => {
-            Error::Conflict { constraint: constraint(), field: field() }
-        }
-        Kind::ForeignKeyViolation => Error::invalid(field(), "refers to a row that does not exist"),
-        Kind::NotNullViolation => Error::invalid(field(), "is missing"),
-        Kind::CheckViolation if info.constraint_name() == Some("form_submissions_data_valid") => {
-            Error::DataInvalid { violations: violations_of(info.details()) }
-        }
-        Kind::CheckViolation => Error::invalid(field(), format!("is not allowed ({})", constraint())),
-        Kind::SerializationFailure => Error::Contention { message: message.to_owned() },
-        Kind::ReadOnlyTransaction => Error::ReadOnly { message: message.to_owned() },
-        Kind::ClosedConnection => Error::Unavailable { message: message.to_owned() },
-        _ => classify_message(kind, info),
-    }
-}
-
-/// The trigger of form submissions lists its violations in the error's DETAIL.
-fn violations_of(detail: Option<&str>) -> Vec<SchemaViolation> {
-    let listed = detail.and_then(|detail| serde_json::from_str::<Vec<SchemaViolation>>(detail).ok());
-    listed.filter(|violations| !violations.is_empty()).unwrap_or_else(|| {
-        vec![SchemaViolation {
-            instance_path: String::new(),
-            schema_path: String::new(),
-            keyword: String::new(),
-            message: "is refused, and the database's list of reasons cannot be read".into(),
-        }]
-    })
-}
-
-fn classify_message(kind: DatabaseErrorKind, info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Error {
-    const LOST: [&str; 15] = [
-        "connection closed",
-        "error communicating with the server",
-        "terminating connection",
-        "the database system is",
-        "server closed the connection",
-        "sorry, too many clients already",
-        "remaining connection slots are reserved",
-        "too many connections for",
-        // What PgBouncer says of a server that went away under a transaction, does not come back, or went while its
-        // connection was made ready for another client; and of a client that got none.
-        "server conn crashed",
-        "server login has been failing",
-        "server login failed",
-        "pgbouncer cannot connect to server",
-        "invalid server parameter",
-        "query_wait_timeout",
-        "client_login_timeout",
-    ];
-    let message = info.message();
-    if LOST.iter().any(|lost| message.starts_with(lost)) {
-        return Error::Unavailable { message: message.to_owned() };
-    }
-    if message.starts_with("append condition failed")
-        && let Some(conflict) = info.details().and_then(|detail| serde_json::from_str(detail).ok())
-    {
-        return Error::AppendConflict { conflict };
-    }
-    match message {
-        "deadlock detected" => Error::Contention { message: message.to_owned() },
-        "canceling statement due to statement timeout" => Error::Timeout { waited_for: WaitedFor::Statement },
-        "canceling statement due to lock timeout" => Error::Timeout { waited_for: WaitedFor::Lock },
-        m if m.starts_with("current transaction is aborted") => Error::Aborted,
-        m if m.starts_with("permission denied") || m.starts_with("new row violates row-level security") => {
-            Error::Forbidden { message: m.to_owned() }
-        }
-        m if m.starts_with("value too long for type") => Error::invalid("value", "is too long"),
-        m if m.starts_with("invalid input syntax for type") => Error::invalid("value", "cannot be read"),
-        // append_events() leaves it to PostgreSQL to say so, of the second event and later ones.
-        "argument of jsonb_populate_recordset must be an array of objects" => {
-            Error::invalid("events", "is not allowed (events_events_check)")
-        }
-        m if m == "numeric field overflow" || m.contains(" is out of range for type ") => {
-            Error::invalid("value", "is too large")
-        }
-        m if m.starts_with("invalid byte sequence") || m.starts_with("unsupported Unicode escape sequence") => {
-            Error::invalid("value", "holds a character that PostgreSQL cannot store (NUL)")
-        }
-        _ => Error::Database(diesel::result::Error::DatabaseError(kind, info)),
-    }
-}
-
-/// The column that a constraint is about, by the naming rule `<table>_<column>_<suffix>`
-/// (a suffix is one word, or `open_key`). The test `catalogue::constraint_names` holds it to the schema.
-#[doc(hidden)]
-#[must_use]
-pub fn field_of(constraint: &str, table: &str) -> String {
-    if constraint.ends_with("_pkey") {
-        return "id".to_owned();
-    }
-    // A partition's constraints have the name of its parent, which its own begins with.
-    let parents = std::iter::successors(Some(table), |name| name.rsplit_once('_').map(|(parent, _)| parent));
-    let rest = parents.filter(|name| !name.is_empty()).find_map(|name| constraint.strip_prefix(name));
-    let rest = rest.unwrap_or(constraint).trim_start_matches('_');
-    let column = rest.strip_suffix("_open_key").or_else(|| rest.rsplit_once('_').map(|(column, _)| column));
-    column.unwrap_or(rest).to_owned()
 }
 
 #[cfg(test)]

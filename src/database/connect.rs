@@ -14,6 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::config::{Config, Environment, StatementCache};
 use super::url::DatabaseUrl;
+use super::wire::{Heard, Opened};
 use crate::error::{Error, Result};
 
 /// What reads from the server; with a [`Client`] that writes.
@@ -47,37 +48,66 @@ async fn in_time<T>(url: &DatabaseUrl, work: impl Future<Output = Result<T>>) ->
 
 /// What [`connect`] makes its connection of: for what diesel-async does not have.
 pub(super) async fn connect_plainly(url: &DatabaseUrl) -> Result<(Client, Connection)> {
-    Ok(open(url, |config| {
-        config.application_name("bedplate");
-    })
-    .await?)
+    Ok(open(url, &Plainly, set_name).await?)
+}
+
+fn set_name(config: &mut tokio_postgres::Config) {
+    config.application_name("bedplate");
+}
+
+/// How a connection to one host is made.
+pub(super) trait Dial {
+    type Connected: Send;
+
+    fn dial(
+        &self,
+        config: tokio_postgres::Config,
+        tls: MakeRustlsConnect,
+    ) -> impl Future<Output = Result<Self::Connected, Cause>> + Send;
+}
+
+/// As the driver makes it.
+pub(super) struct Plainly;
+
+impl Dial for Plainly {
+    type Connected = (Client, Connection);
+
+    async fn dial(
+        &self,
+        config: tokio_postgres::Config,
+        tls: MakeRustlsConnect,
+    ) -> Result<(Client, Connection), Cause> {
+        config.connect(tls).await.map_err(Cause::Driver)
+    }
 }
 
 /// Connects, with the driver's settings changed by `set`. A login that is refused is tried once more where its URL can
 /// be read again and is another one then.
-pub(super) async fn open(
+pub(super) async fn open<D: Dial>(
     url: &DatabaseUrl,
+    dial: &D,
     set: impl Fn(&mut tokio_postgres::Config),
-) -> Result<(Client, Connection), NotConnected> {
+) -> Result<D::Connected, NotConnected> {
     let Some(origin) = url.origin() else {
-        return once(url, &set).await;
+        return once(url, dial, &set).await;
     };
     let as_asked = |read: DatabaseUrl| if url.is_for_reading() { read.for_reading() } else { read };
     let newest = origin.newest().map_or_else(|| url.clone(), as_asked);
-    let refused = match once(&newest, &set).await {
+    let refused = match once(&newest, dial, &set).await {
         Err(error) if error.is_refused_login() => error,
         other => return other,
     };
     match origin.renewed(&newest).await {
-        Some(renewed) => once(&as_asked(renewed), &set).await,
+        Some(renewed) => once(&as_asked(renewed), dial, &set).await,
         None => Err(refused),
     }
 }
 
-async fn once(
+async fn once<D: Dial>(
     url: &DatabaseUrl,
+    dial: &D,
     set: &impl Fn(&mut tokio_postgres::Config),
-) -> Result<(Client, Connection), NotConnected> {
+) -> Result<D::Connected, NotConnected> {
     let not_connected = |cause| NotConnected { url: url.clone(), cause };
     let tls = url.tls().connector().map_err(|error| not_connected(Cause::Tls(error)))?;
     let mut last = not_connected(Cause::Late);
@@ -85,12 +115,12 @@ async fn once(
         let mut config = host.clone();
         set(&mut config);
         // The driver's own limit ends with the TCP connection: a server that hangs would hide the next one.
-        let cause = match timeout(url.host_timeout(), Box::pin(config.connect(tls.clone()))).await {
+        let cause = match timeout(url.host_timeout(), Box::pin(dial.dial(config, tls.clone()))).await {
             Ok(Ok(connected)) => {
                 url.found(n);
                 return Ok(connected);
             }
-            Ok(Err(error)) => Cause::Driver(error),
+            Ok(Err(cause)) => cause,
             Err(_) => Cause::Late,
         };
         last = not_connected(cause);
@@ -109,8 +139,10 @@ pub(super) struct NotConnected {
     cause: Cause,
 }
 
-enum Cause {
+pub(super) enum Cause {
     Driver(tokio_postgres::Error),
+    /// A socket of this machine.
+    Socket(std::io::Error),
     Tls(Error),
     Late,
 }
@@ -119,7 +151,7 @@ impl NotConnected {
     pub(super) fn code(&self) -> Option<&SqlState> {
         match &self.cause {
             Cause::Driver(error) => error.code(),
-            Cause::Tls(_) | Cause::Late => None,
+            Cause::Socket(_) | Cause::Tls(_) | Cause::Late => None,
         }
     }
 
@@ -127,7 +159,7 @@ impl NotConnected {
     fn said(&self) -> Option<&str> {
         match &self.cause {
             Cause::Driver(error) => error.as_db_error().map(tokio_postgres::error::DbError::message),
-            Cause::Tls(_) | Cause::Late => None,
+            Cause::Socket(_) | Cause::Tls(_) | Cause::Late => None,
         }
     }
 
@@ -150,6 +182,9 @@ impl From<NotConnected> for Error {
         ];
         let error = match cause {
             Cause::Driver(error) => error,
+            Cause::Socket(error) => {
+                return Self::Unavailable { message: format!("{url}: error connecting to server: {error}") };
+            }
             Cause::Tls(error) => return error,
             Cause::Late => return Self::Unavailable { message: format!("{url}: no answer in time") },
         };
@@ -180,21 +215,18 @@ pub(super) struct Session {
 
 impl Session {
     /// The first connection of a pool: whether there is a pooler in between, and whether the login will do.
-    pub(super) async fn first(config: &Config) -> Result<(Self, AsyncPgConnection)> {
+    pub(super) async fn first(config: &Config) -> Result<(Self, Opened)> {
         in_time(config.url(), Self::asked(config)).await
     }
 
-    async fn asked(config: &Config) -> Result<(Self, AsyncPgConnection)> {
+    async fn asked(config: &Config) -> Result<(Self, Opened)> {
         let url = config.url();
-        let (client, mut connection) = match Self::open(url).await {
-            Err(refused) if refused.is_of_pooler() => connect_plainly(url).await?,
+        let mut heard = match Self::open(url).await {
+            Err(refused) if refused.is_of_pooler() => open(url, &Listened, set_name).await?,
             opened => opened?,
         };
-        let asked = tokio::select! {
-            asked = client.simple_query(LOGIN) => asked,
-            _ = &mut connection => return Err(Error::Unavailable { message: format!("{url}: the connection was lost") }),
-        };
-        let asked = asked.map_err(|error| Error::Unavailable { message: format!("{url}: {}", words(&error)) })?;
+        let asked = heard.while_driven(async |client| client.simple_query(LOGIN).await).await;
+        let asked = asked.map_err(|error| Error::Unavailable { message: format!("{url}: {error}") })?;
         let login = asked.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -208,11 +240,11 @@ impl Session {
             StatementCache::Auto => !pooled,
         };
         let session = Self { pooled, prepares };
-        Ok((session, session.of_diesel(client, connection).await?))
+        Ok((session, session.of_diesel(heard).await?))
     }
 
-    async fn open(url: &DatabaseUrl) -> Result<(Client, Connection), NotConnected> {
-        open(url, |config| {
+    async fn open(url: &DatabaseUrl) -> Result<Heard, NotConnected> {
+        open(url, &Listened, |config| {
             let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
             config.application_name("bedplate").options(format!("{own}{DIRECT}"));
         })
@@ -220,31 +252,35 @@ impl Session {
     }
 
     /// Another one.
-    pub(super) async fn connect(self, url: &DatabaseUrl) -> Result<AsyncPgConnection> {
-        in_time(url, async {
-            let (client, connection) = connect_plainly(url).await?;
-            self.of_diesel(client, connection).await
-        })
-        .await
+    pub(super) async fn connect(self, url: &DatabaseUrl) -> Result<Opened> {
+        in_time(url, async { self.of_diesel(open(url, &Listened, set_name).await?).await }).await
     }
 
     /// diesel-async begins with a statement of its own that it prepares: behind a pooler that needs a transaction.
-    async fn of_diesel(self, client: Client, mut connection: Connection) -> Result<AsyncPgConnection> {
-        let lost = |error: String| Error::Unavailable { message: error };
+    async fn of_diesel(self, mut heard: Heard) -> Result<Opened> {
         if self.pooled {
-            tokio::select! {
-                begun = client.batch_execute("BEGIN") => begun.map_err(|error| lost(words(&error)))?,
-                _ = &mut connection => return Err(lost("the connection was lost".to_owned())),
-            }
+            let begun = heard.while_driven(async |client| client.batch_execute("BEGIN").await).await;
+            begun.map_err(|message| Error::Unavailable { message })?;
         }
-        let mut connection = of_diesel(client, connection).await?;
+        let mut opened = heard.of_diesel().await?;
         if !self.prepares {
-            connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+            opened.diesel.set_prepared_statement_cache_size(CacheSize::Disabled);
         }
         if self.pooled {
-            connection.batch_execute("COMMIT").await?;
+            opened.diesel.batch_execute("COMMIT").await?;
         }
-        Ok(connection)
+        Ok(opened)
+    }
+}
+
+/// For a pool: with what the server says on it.
+struct Listened;
+
+impl Dial for Listened {
+    type Connected = Heard;
+
+    async fn dial(&self, config: tokio_postgres::Config, tls: MakeRustlsConnect) -> Result<Heard, Cause> {
+        Heard::connect(config, tls).await
     }
 }
 

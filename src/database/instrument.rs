@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,12 +41,20 @@ pub(crate) struct Watch {
     explaining: Arc<Semaphore>,
 }
 
-/// Which transaction a connection is in.
-pub(super) struct Current(Arc<Mutex<&'static str>>);
+/// Which transaction a connection is in, and what it does.
+pub(super) struct Current {
+    name: Arc<Mutex<&'static str>>,
+    waiting: Arc<AtomicUsize>,
+}
 
 impl Current {
     pub(super) fn set(&self, name: &'static str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = name;
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+
+    /// How many statements wait for their first row.
+    pub(super) fn waiting(&self) -> Arc<AtomicUsize> {
+        self.waiting.clone()
     }
 }
 
@@ -65,12 +74,14 @@ impl Watch {
 
     pub(super) fn connection(self: &Arc<Self>, connection: &mut AsyncPgConnection) -> Current {
         let name = Arc::new(Mutex::new("none"));
+        let waiting = Arc::new(AtomicUsize::new(0));
         connection.set_instrumentation(Queries {
             watch: self.clone(),
             transaction: name.clone(),
             running: VecDeque::new(),
+            waiting: waiting.clone(),
         });
-        Current(name)
+        Current { name, waiting }
     }
 
     fn slow(&self, transaction: &'static str, sql: &str, took: Duration) {
@@ -115,10 +126,18 @@ struct Queries {
     watch: Arc<Watch>,
     transaction: Arc<Mutex<&'static str>>,
     running: VecDeque<(Instant, Span)>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Instrumentation for Queries {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        self.note(event);
+        self.waiting.store(self.running.len(), Ordering::Relaxed);
+    }
+}
+
+impl Queries {
+    fn note(&mut self, event: InstrumentationEvent<'_>) {
         match event {
             // Its text has the bound values in it, that of the end has not.
             InstrumentationEvent::StartQuery { .. } => {

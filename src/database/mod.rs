@@ -33,6 +33,7 @@ mod trace;
 mod transaction;
 mod url;
 mod wake;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 

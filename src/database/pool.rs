@@ -15,7 +15,6 @@ use diesel_async::pooled_connection::PoolableConnection as _;
 use rand::RngExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::config::{Config, PoolConfig};
 use super::connect::Session;
@@ -23,6 +22,7 @@ use super::instrument::{Current, Watch};
 use super::metrics::PoolMetrics;
 use super::url::DatabaseUrl;
 use super::wake::Waker;
+use super::wire::{Canceller, Opened, Wire};
 use crate::error::{Error, Result, WaitedFor};
 use crate::forms::Validators;
 
@@ -43,8 +43,10 @@ pub(crate) struct Pool {
     last_failure: LastFailure,
     /// For so long a transaction is run again.
     pub(super) retry_budget: Duration,
-    /// For the requests to cancel, which have connections of their own; `None` behind a pooler.
-    pub(super) tls: Option<MakeRustlsConnect>,
+    /// Whether a dropped query is cancelled: not behind a pooler.
+    pub(super) cancels: bool,
+    /// Connections that were made before are not used any more.
+    outdated: Outdated,
     pub(super) watch: Arc<Watch>,
     /// Of the forms in this database, for its transactions.
     pub(super) validators: Validators,
@@ -62,6 +64,7 @@ impl Pool {
         let (session, first) = Session::first(config).await?;
         let places = Arc::new(Semaphore::new(max_size as usize));
         let last_failure = LastFailure::default();
+        let outdated = Outdated::default();
         let manager = Manager {
             url: config.url().clone(),
             session,
@@ -69,6 +72,7 @@ impl Pool {
             max_size,
             places: places.clone(),
             last_failure: last_failure.clone(),
+            outdated: outdated.clone(),
             watch: watch.clone(),
         };
         let first = manager.made(first);
@@ -100,7 +104,8 @@ impl Pool {
             wait,
             last_failure,
             retry_budget: config.retry_budget,
-            tls: if session.pooled { None } else { Some(config.url().tls().connector()?) },
+            cancels: !session.pooled,
+            outdated,
             watch,
             validators: Validators::default(),
             waker: Waker::default(),
@@ -123,6 +128,10 @@ impl Pool {
         let until = asked + self.wait;
         loop {
             if let Ok(Ok(connection)) = timeout(ASK_AGAIN, self.connections.get_owned()).await {
+                if self.outdated.includes(&connection) {
+                    // bb8 does not take it back.
+                    continue;
+                }
                 return Ok(Lease {
                     connection,
                     since: Instant::now(),
@@ -157,6 +166,12 @@ impl Pool {
             Err(_) if self.places.available_permits() == 0 => Some(format!("none came free within {within:?}")),
             Err(_) => self.last_failure.get(),
         }
+    }
+
+    /// What the connections of now have prepared does not fit the schema any more: each is replaced when it is next
+    /// asked for.
+    pub(super) fn renew(&self) {
+        self.outdated.set();
     }
 
     pub(crate) fn max_size(&self) -> u32 {
@@ -196,6 +211,14 @@ impl Lease {
     pub(super) fn current(&self) -> &Current {
         &self.connection.current
     }
+
+    pub(super) fn wire(&self) -> &Wire {
+        &self.connection.wire
+    }
+
+    pub(super) fn canceller(&self) -> Canceller {
+        self.connection.canceller.clone()
+    }
 }
 
 impl Drop for Lease {
@@ -208,6 +231,9 @@ impl Drop for Lease {
 pub(crate) struct Pooled {
     diesel: AsyncPgConnection,
     current: Current,
+    wire: Wire,
+    canceller: Canceller,
+    made: Instant,
     old: Instant,
 }
 
@@ -219,14 +245,17 @@ struct Manager {
     max_size: u32,
     places: Arc<Semaphore>,
     last_failure: LastFailure,
+    outdated: Outdated,
     watch: Arc<Watch>,
 }
 
 impl Manager {
-    fn made(&self, mut diesel: AsyncPgConnection) -> Pooled {
+    fn made(&self, opened: Opened) -> Pooled {
         self.last_failure.set(None);
+        let Opened { mut diesel, wire, canceller } = opened;
         let current = self.watch.connection(&mut diesel);
-        Pooled { diesel, current, old: Instant::now() + lifetime(self.max_lifetime) }
+        let made = Instant::now();
+        Pooled { diesel, current, wire, canceller, made, old: made + lifetime(self.max_lifetime) }
     }
 
     /// Whether a connection that is made would be taken.
@@ -264,7 +293,10 @@ impl bb8::ManageConnection for Manager {
     }
 
     fn has_broken(&self, connection: &mut Pooled) -> bool {
-        std::thread::panicking() || connection.diesel.is_broken() || connection.old <= Instant::now()
+        std::thread::panicking()
+            || connection.diesel.is_broken()
+            || connection.old <= Instant::now()
+            || self.outdated.includes(connection)
     }
 }
 
@@ -275,6 +307,20 @@ fn lifetime(longest: Duration) -> Duration {
 
 fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::rng().random_range(0.5..1.5))
+}
+
+/// Until when connections were made that are not used any more.
+#[derive(Debug, Clone, Default)]
+struct Outdated(Arc<Mutex<Option<Instant>>>);
+
+impl Outdated {
+    fn set(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn includes(&self, connection: &Pooled) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| connection.made <= until)
+    }
 }
 
 /// Why there is no connection at present.

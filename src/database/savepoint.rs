@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use diesel_async::SimpleAsyncConnection as _;
 
 use super::tenant::Tx;
-use crate::error::Result;
+use super::wire::is_aborted;
+use crate::error::{Error, Result};
 
 /// One name for all: an inner savepoint hides an outer one of the same name until it ends
 /// (<https://www.postgresql.org/docs/15/sql-savepoint.html>).
@@ -42,7 +43,7 @@ impl<Scope> Tx<Scope> {
         if outcome.is_ok()
             && let Err(error) = connection.batch_execute(KEEP).await
         {
-            outcome = Err(error.into());
+            outcome = Err(if is_aborted(&error) { Error::Aborted } else { error.into() });
         }
         // Also where a statement of `work` failed and its error was swallowed: then RELEASE has failed.
         if outcome.is_err() && connection.batch_execute(UNDO).await.is_err() {

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize};
+use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
@@ -195,17 +196,21 @@ pub(super) struct Begin {
     pub(super) name: &'static str,
     pub(super) sql: String,
     pub(super) read_only: bool,
+    /// How long a statement may wait behind rows that are not read: as long as for a lock.
+    pub(super) unread: Duration,
 }
 
 impl Begin {
     /// READ COMMITTED is named, because claims and the event store rely on it and a server's default can be another.
     pub(super) fn new(name: &'static str, scope: &impl Scope, timeouts: Timeouts) -> Self {
-        Self { name, sql: begin_sql("", name, scope, timeouts), read_only: false }
+        let sql = begin_sql("", name, scope, timeouts);
+        Self { name, sql, read_only: false, unread: timeouts.lock }
     }
 
     /// The same, for one that does not write: on a replica, or where it would have gone to one.
     pub(super) fn read_only(name: &'static str, scope: &impl Scope, timeouts: Timeouts) -> Self {
-        Self { name, sql: begin_sql(" READ ONLY", name, scope, timeouts), read_only: true }
+        let sql = begin_sql(" READ ONLY", name, scope, timeouts);
+        Self { name, sql, read_only: true, unread: timeouts.lock }
     }
 }
 

@@ -8,6 +8,10 @@
 //! | connection lost during COMMIT | [`Error::CommitUnknown`], never run again by itself |
 //! | the closure swallowed a failed statement's error | [`Error::Aborted`]: COMMIT would be a silent ROLLBACK |
 //! | the closure drops a [`savepoint`](Tx::savepoint) half-way | the same: COMMIT would keep the half |
+//! | statements were sent together, and one failed | what the first error says, also where another one is polled first |
+//! | a prepared statement returns other columns than before | new connections, and the closure runs again |
+//! | the closure sends COMMIT or ROLLBACK itself | [`Error::TransactionEnded`] |
+//! | a statement waits behind a stream that is not read | [`Error::Timeout`], after the time for a lock |
 //! | the closure lets its handle out | [`Error::HandleEscaped`], nothing is written |
 //! | the closure's future is dropped | its query is cancelled, rolled back; the pool discards the connection |
 
@@ -17,16 +21,17 @@ use std::time::{Duration, Instant};
 
 use diesel::QueryResult;
 use diesel::connection::{TransactionDepthChange, TransactionManagerStatus};
+use diesel::result::DatabaseErrorInformation as _;
 use diesel_async::pooled_connection::PoolableConnection as _;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection as _, TransactionManager as _};
-use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{Instrument as _, Span};
 
 use super::metrics::{Outcome, Shared};
 use super::pool::{Lease, Pool};
 use super::retry::Retries;
 use super::tenant::{Begin, Scope, Tx};
-use crate::error::{Error, Result};
+use super::wire::{self, Wire};
+use crate::error::{Error, Result, WaitedFor};
 
 /// How long a dropped transaction may take to have its query cancelled.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -101,8 +106,10 @@ where
     F: FnOnce(Tx<S>) -> Fut,
     Fut: Future<Output = Result<T>>,
 {
+    let wire = connection.wire().clone();
+    let waiting = connection.current().waiting();
     let connection = Arc::new(connection);
-    let mut in_flight = InFlight { connection: Some(connection.clone()), tls: pool.tls.clone() };
+    let mut in_flight = InFlight { connection: Some(connection.clone()), cancels: pool.cancels };
     let savepoints = Arc::new(AtomicUsize::new(0));
     let wakes = Arc::new(AtomicU8::new(0));
     let tx = Tx {
@@ -112,16 +119,30 @@ where
         wakes: wakes.clone(),
         validators: pool.validators.clone(),
     };
-    let outcome = work(tx).await;
+    let outcome = tokio::select! {
+        biased;
+        outcome = wire.within(work(tx)) => outcome,
+        () = wire.stuck(begin.unread, || waiting.load(Ordering::Relaxed) > 0) => {
+            Err(Error::Timeout { waited_for: WaitedFor::Stream })
+        }
+    };
     // The handle has moved into the closure, and ends with it: the connection is ours again. If the closure
     // let it out, nothing is committed, and the pool discards the connection when the handle is dropped.
     let Some(mut connection) = in_flight.connection.take().and_then(Arc::into_inner) else {
         return Err(Error::HandleEscaped);
     };
+    if wire.any(|said| said.is_outdated()) {
+        pool.renew();
+    }
+    if wire.was_ended() {
+        discard(&mut connection);
+        return Err(Error::TransactionEnded);
+    }
+    wire.ends();
     let outcome = if savepoints.load(Ordering::Relaxed) == 0 { outcome } else { outcome.and(Err(Error::Aborted)) };
     match outcome {
         Ok(value) => {
-            commit(&mut connection).await?;
+            commit(&mut connection, &wire).await?;
             pool.waker.wake(pool, wakes.load(Ordering::Relaxed));
             Ok(value)
         }
@@ -133,7 +154,7 @@ where
                 Ok(_) => error,
                 // The closure has given up a query that goes on.
                 Err(_) => {
-                    drop(InFlight { connection: Some(Arc::new(connection)), tls: in_flight.tls.take() });
+                    drop(InFlight { connection: Some(Arc::new(connection)), cancels: pool.cancels });
                     return Err(error);
                 }
             };
@@ -152,18 +173,17 @@ where
 /// down (<https://github.com/pgbouncer/pgbouncer/pull/846>).
 struct InFlight {
     connection: Option<Arc<Lease>>,
-    /// `None`: nothing is sent.
-    tls: Option<MakeRustlsConnect>,
+    cancels: bool,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let (Some(connection), Some(tls)) = (self.connection.take(), self.tls.take()) else { return };
+        let Some(connection) = self.connection.take().filter(|_| self.cancels) else { return };
         // Without a runtime nothing can be sent any more, and the connection is closed all the same.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let token = connection.cancel_token();
+        let (token, canceller) = (connection.cancel_token(), connection.canceller());
         runtime.spawn(async move {
-            let cancelled = tokio::time::timeout(CANCEL_TIMEOUT, token.cancel_query(tls)).await;
+            let cancelled = tokio::time::timeout(CANCEL_TIMEOUT, canceller.cancel(token)).await;
             tracing::debug!(?cancelled, "a transaction was dropped");
             drop(connection);
         });
@@ -179,38 +199,41 @@ async fn begun(pool: &Pool, begin: &Begin) -> Result<Lease> {
         let may_go_on = dead < pool.max_size() && asked.elapsed() < pool.wait;
         let mut connection = pool.get().await?;
         connection.current().set(begin.name);
+        let wire = connection.wire().clone();
         let Err(error) = AnsiTransactionManager::begin_transaction_sql(&mut *connection, &begin.sql).await else {
+            wire.begins();
             return Ok(connection);
         };
         let is_closed = connection.is_broken();
         // Some of BEGIN's statements may have been carried out: the pool must not keep the connection.
         discard(&mut connection);
-        match Error::from(error) {
+        if let Some(message) = not_migrated(&wire) {
+            return Err(Error::Configuration { message });
+        }
+        match wire.classify(error) {
             Error::Database(said) if is_closed && may_go_on => {
                 tracing::debug!(%said, "a connection was closed at BEGIN");
                 dead += 1;
             }
             Error::Unavailable { .. } if may_go_on => dead += 1,
-            error => return Err(not_migrated(error)),
+            error => return Err(error),
         }
     }
 }
 
-fn not_migrated(error: Error) -> Error {
-    match error {
-        Error::Database(said) if said.to_string().starts_with("role \"bedplate_") => {
-            Error::configuration(format!("{said}: run `bedplate migrate`"))
-        }
-        Error::Forbidden { message } if message.starts_with("permission denied to set role") => {
-            Error::configuration(format!("{message}: run `bedplate migrate`, which grants it"))
-        }
-        other => other,
+/// What is sent at BEGIN fails like this where a role is missing, or the login may not take it.
+fn not_migrated(wire: &Wire) -> Option<String> {
+    let said = wire.root()?;
+    match said.code() {
+        "22023" => Some(format!("{}: run `bedplate migrate`", said.message())),
+        "42501" => Some(format!("{}: run `bedplate migrate`, which grants it", said.message())),
+        _ => None,
     }
 }
 
 /// SELECT before COMMIT, in one round trip: in a transaction with a failed statement it fails too, and
 /// COMMIT, which would roll back and answer as if it had committed, is not reached.
-async fn commit(connection: &mut AsyncPgConnection) -> Result<()> {
+async fn commit(connection: &mut AsyncPgConnection, wire: &Wire) -> Result<()> {
     match connection.batch_execute("SELECT 1; COMMIT").await {
         Ok(()) => {
             // It is committed, whatever the bookkeeping says.
@@ -223,7 +246,9 @@ async fn commit(connection: &mut AsyncPgConnection) -> Result<()> {
             // Where ROLLBACK does not come through either, the connection is gone, in whatever words and language
             // the error said so: then nobody knows.
             let answers = roll_back(connection).await;
-            match Error::from(error) {
+            // The cause of this one was swallowed.
+            let error = if wire::is_aborted(&error) { Error::Aborted } else { wire.classify(error) };
+            match error {
                 Error::Unavailable { .. } => Err(Error::CommitUnknown),
                 _ if !answers => Err(Error::CommitUnknown),
                 error => Err(error),

@@ -1,5 +1,7 @@
+use diesel::result::DatabaseErrorKind;
 use rstest::rstest;
 
+use super::classes::violations_of;
 use super::*;
 
 fn said(kind: DatabaseErrorKind, message: &str) -> Error {

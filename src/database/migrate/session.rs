@@ -15,7 +15,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::guard::Guard;
 use super::lock;
-use crate::database::connect::{DIRECT, open, words};
+use crate::database::connect::{DIRECT, Plainly, open, words};
 use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
 use crate::sql::quote_literal;
@@ -316,10 +316,10 @@ async fn connect(url: &DatabaseUrl, lock_timeout: Option<Duration>) -> Result<Cl
         // A statement may set a value anew, as the caller's timeout beside the URL's: the last one holds.
         config.application_name("bedplate migrate").options(format!("{own}{}{check}", options(lock_timeout)));
     };
-    let connected = match open(url, |config| set(config, CLIENT_CHECK)).await {
+    let connected = match open(url, &Plainly, |config| set(config, CLIENT_CHECK)).await {
         // Not every platform of a server can look.
         Err(error) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => {
-            open(url, |config| set(config, "")).await
+            open(url, &Plainly, |config| set(config, "")).await
         }
         connected => connected,
     };
