@@ -1,6 +1,8 @@
 //! Rules on input that are checked before the round trip, so that one answer lists everything that is
 //! wrong. The database checks them again: its CHECKs are the last word, for clients of every language.
 
+mod exact;
+
 use std::ops::RangeInclusive;
 
 use bigdecimal::BigDecimal;
@@ -8,6 +10,7 @@ use bigdecimal::num_bigint::Sign;
 use serde_json::Value;
 
 use crate::error::{Error, Result, Violation};
+pub(crate) use exact::exact_json;
 
 /// Collects violations.
 #[derive(Debug, Default)]

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::json_schema::{CompileOptions, JsonSchema};
 use super::trial;
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::validation::exact_json;
 
 /// Documents that the official suite refers to, for where they are not beside it.
 static REMOTES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/tests/json-schema/remotes");
@@ -22,14 +24,14 @@ const SERVED_AT: &str = "http://localhost:1234/";
 #[derive(Debug, Deserialize)]
 struct Group {
     description: String,
-    schema: Value,
+    schema: Box<RawValue>,
     tests: Vec<Case>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Case {
     description: String,
-    data: Value,
+    data: Box<RawValue>,
     valid: bool,
 }
 
@@ -123,12 +125,12 @@ impl Report {
         find: impl Fn(&str) -> Option<Value>,
     ) -> Result<()> {
         let name = format!("{file}: {}", group.description);
-        let documents: Vec<_> = group.tests.iter().map(|case| case.data.clone()).collect();
-        let trials = match JsonSchema::compile_with(&group.schema, find, CompileOptions::default()) {
-            Ok(schema) => trial::run(db, &schema, &documents).await,
-            Err(error) => Err(error),
+        let tried = async {
+            let schema = exact_json(group.schema.get())?;
+            let documents = group.tests.iter().map(|case| exact_json(case.data.get())).collect::<Result<Vec<_>>>()?;
+            trial::run(db, &JsonSchema::compile_with(&schema, find, CompileOptions::default())?, &documents).await
         };
-        let trials = match trials {
+        let trials = match tried.await {
             Ok(trials) => trials,
             Err(error @ Error::Invalid { .. }) => {
                 self.refused.push(format!("{name}: {error}"));

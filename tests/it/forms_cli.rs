@@ -79,8 +79,8 @@ fn a_schema_and_data_are_checked_without_a_database() {
 #[case::refused_with_data(&["refused.json", "good.json"], 1, "definition/properties/a/pattern")]
 #[case::no_schema(&["missing.json"], 1, "missing.json")]
 #[case::no_data(&["contact.json", "missing.json"], 1, "missing.json")]
-#[case::no_json(&["broken.json"], 1, "broken.json is no JSON")]
-#[case::data_is_no_json(&["contact.json", "broken.json"], 1, "broken.json is no JSON")]
+#[case::no_json(&["broken.json"], 1, "broken.json: the document is no JSON")]
+#[case::data_is_no_json(&["contact.json", "broken.json"], 1, "broken.json: the document is no JSON")]
 #[case::no_resource(&["order.json"], 1, "refers to https://example.org/contact, which was not supplied")]
 #[case::resource_is_missing(&["order.json", "--resource", "https://example.org/contact=missing.json"], 1, "missing.json")]
 fn what_cannot_be_checked_is_one_line(#[case] arguments: &[&str], #[case] code: i32, #[case] reason: &str) {

@@ -9,6 +9,7 @@ use super::super::ui::table;
 use crate::cli::json::Json;
 use crate::error::{Error, Result};
 use crate::forms::{CompileOptions, JsonSchema};
+use crate::validation::exact_json;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -77,5 +78,5 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 fn read(file: &Path) -> Result<Value> {
     let text = std::fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?;
-    serde_json::from_str(&text).map_err(|error| Error::configuration(format!("{} is no JSON: {error}", file.display())))
+    exact_json(&text).map_err(|error| Error::configuration(format!("{}: {error}", file.display())))
 }
