@@ -1,10 +1,11 @@
 //! What diesel needs for this project's SQL: statements that are prepared once, states as text, and
 //! the one function that quotes.
 
+use diesel::Selectable;
 use diesel::dsl::sql;
 use diesel::expression::SqlLiteral;
-use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::pg::{Pg, PgQueryBuilder};
+use diesel::query_builder::{AstPass, Query, QueryBuilder as _, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sql_types::Bool;
 
@@ -40,6 +41,25 @@ impl<Q> QueryId for Cached<Q> {
 
 impl<Q: Query> Query for Cached<Q> {
     type SqlType = Q::SqlType;
+}
+
+/// The columns of a model by their names, for the text of a statement: `e.id, e.tenant_id` where `of` is `e`, and
+/// without a prefix where it is empty.
+///
+/// `*` would be other columns when a migration adds one, and the server refuses a prepared statement that returns
+/// others than before. `schema_changes::no_statement_asks_for_all_columns` looks for it.
+pub(crate) fn columns<M>(of: &str) -> String
+where
+    M: Selectable<Pg>,
+    M::SelectExpression: QueryFragment<Pg>,
+{
+    let mut builder = PgQueryBuilder::default();
+    // Of columns alone: writing them cannot fail.
+    let _ = M::construct_selection().to_sql(&mut builder, &Pg);
+    let named = builder.finish();
+    let prefix = if of.is_empty() { String::new() } else { format!("{of}.") };
+    let names = named.split(", ").map(|column| column.rsplit('.').next().unwrap_or(column));
+    names.map(|name| format!("{prefix}{name}")).collect::<Vec<_>>().join(", ")
 }
 
 /// `text` as an SQL literal, right whatever `standard_conforming_strings` says. For the settings that

@@ -4,6 +4,7 @@
 mod exact;
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::Sign;
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result, Violation};
 pub(crate) use exact::exact_json;
+use exact::{MAX_DEPTH, is_exact};
 
 /// Collects violations.
 #[derive(Debug, Default)]
@@ -34,6 +36,14 @@ impl Check {
     pub(crate) fn number(&mut self, field: &str, number: f64, range: &RangeInclusive<f64>) -> &mut Self {
         if !range.contains(&number) {
             self.add(field, format!("is {number}, allowed are {} to {}", range.start(), range.end()));
+        }
+        self
+    }
+
+    /// How long somebody may hold what they claimed.
+    pub(crate) fn lease(&mut self, field: &str, lease: Duration) -> &mut Self {
+        if !(Duration::from_millis(1)..=Duration::from_hours(24)).contains(&lease) {
+            self.add(field, "must be from 1 ms to 24 hours".into());
         }
         self
     }
@@ -62,15 +72,15 @@ impl Check {
         self.numeric(field, number, scale)
     }
 
-    /// JSON that `jsonb` can hold: no NUL in any string or key.
+    /// JSON that the database takes, and gives back as it was.
     pub(crate) fn json(&mut self, field: &str, value: &Value) -> &mut Self {
-        if holds_nul(value) {
-            self.add(field, "holds a NUL character".into());
+        if let Some(wrong) = unreadable(value) {
+            self.add(field, wrong.into());
         }
         self
     }
 
-    /// A JSON object that `jsonb` can hold.
+    /// A JSON object that the database takes, and gives back as it was.
     pub(crate) fn object(&mut self, field: &str, value: &Value) -> &mut Self {
         if !value.is_object() {
             self.add(field, "is no JSON object".into());
@@ -91,6 +101,17 @@ impl Check {
     }
 }
 
+/// Why a CHECK whose name ends with `_json` refuses a value.
+pub(crate) const UNREADABLE: &str =
+    "holds a number that 64 bits do not hold exactly (write it as a text), or more than 100 levels";
+
+/// Why the database does not take this JSON, or would not give it back as it is: a NUL, which `jsonb` cannot store; more
+/// levels than clients read; a number of an application that switched on `serde_json`'s `arbitrary_precision`, and that
+/// others would read as another one.
+pub(crate) fn unreadable(value: &Value) -> Option<&'static str> {
+    below(value, 0)
+}
+
 /// Whether a text or a name in it has a NUL, which `jsonb` cannot store.
 pub(crate) fn holds_nul(value: &Value) -> bool {
     match value {
@@ -98,6 +119,22 @@ pub(crate) fn holds_nul(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(holds_nul),
         Value::Object(members) => members.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn below(value: &Value, depth: usize) -> Option<&'static str> {
+    const NUL: &str = "holds a NUL character";
+    match value {
+        Value::String(text) if text.contains('\0') => Some(NUL),
+        Value::Number(number) if !(number.is_i64() || number.is_u64() || is_exact(&number.to_string())) => {
+            Some("holds a number that 64 bits do not hold exactly: write it as a text")
+        }
+        Value::Array(_) | Value::Object(_) if depth == MAX_DEPTH => Some("has more than 100 levels"),
+        Value::Array(items) => items.iter().find_map(|item| below(item, depth + 1)),
+        Value::Object(members) => {
+            members.iter().find_map(|(key, value)| if key.contains('\0') { Some(NUL) } else { below(value, depth + 1) })
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 

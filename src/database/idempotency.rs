@@ -29,7 +29,11 @@ impl TenantTx {
     /// What `work` returned when this tenant first sent `key`: the first time it is awaited, later its
     /// response is read. Keys are kept for as long as `bedplate maintain` says, a week by default.
     ///
-    /// `request` is what the client asked for, by which a key that is used for something else is told.
+    /// `request` is what the client asked for: a key that comes with another request is refused. The order of the keys
+    /// of a map does not matter, that of a sequence does.
+    ///
+    /// The value comes from the stored response also the first time, so that each answer is the same: `-0.0` is `0.0`
+    /// after JSON, `Some(())` is `None`.
     ///
     /// ```rust,no_run
     /// # async fn example(tx: &bedplate::TenantTx, key: &str, new: bedplate::models::NewBusinessIdea<'_>) -> bedplate::Result<()> {
@@ -42,7 +46,8 @@ impl TenantTx {
     ///
     /// # Errors
     /// [`Error::Conflict`] for a key that was used for another request, [`Error::Invalid`] for a key that is
-    /// empty or longer than 255 characters, and what `work` returns: then the key is free again.
+    /// empty or longer than 255 characters, and for a request or a response that JSON does not give back, as `f64::NAN`;
+    /// and what `work` returns. Then the key is free again.
     pub async fn idempotent<T>(
         &self,
         key: &str,
@@ -53,8 +58,7 @@ impl TenantTx {
         T: Serialize + DeserializeOwned,
     {
         Check::default().text("key", key, 1..=255).finish()?;
-        let request = serde_json::to_vec(request).map_err(|error| Error::invalid("request", error.to_string()))?;
-        let hash = Sha256::digest(request).to_vec();
+        let hash = hash_of(request).map_err(|error| Error::invalid("request", error.to_string()))?;
         self.savepoint(self.once(key, &hash, work)).await
     }
 
@@ -76,27 +80,43 @@ impl TenantTx {
             let value = work.await?;
             let response =
                 serde_json::to_value(&value).map_err(|error| Error::invalid("response", error.to_string()))?;
-            let update = sql_query("UPDATE idempotency_keys SET response = $3 WHERE tenant_id = $1 AND key = $2")
-                .bind::<SqlUuid, _>(self.tenant_id())
-                .bind::<Text, _>(key)
-                .bind::<Jsonb, _>(&response);
-            cached(update).execute(&mut self.connection()).await?;
-            return Ok(value);
+            Check::default().json("response", &response).finish()?;
+            let update = sql_query(
+                "UPDATE idempotency_keys SET response = $3 WHERE tenant_id = $1 AND key = $2 \
+                 RETURNING request_hash, response",
+            )
+            .bind::<SqlUuid, _>(self.tenant_id())
+            .bind::<Text, _>(key)
+            .bind::<Jsonb, _>(&response);
+            let written: First = cached(update).get_result(&mut self.connection()).await?;
+            return answer(written);
         }
         let select = sql_query("SELECT request_hash, response FROM idempotency_keys WHERE tenant_id = $1 AND key = $2")
             .bind::<SqlUuid, _>(self.tenant_id())
             .bind::<Text, _>(key);
         let first: Option<First> = cached(select).get_result(&mut self.connection()).await.optional()?;
         match first {
-            Some(first) if first.request_hash == hash => {
-                let response = first.response.unwrap_or_default();
-                serde_json::from_value(response).map_err(|error| Error::invalid("response", error.to_string()))
-            }
+            Some(first) if first.request_hash == hash => answer(first),
             Some(_) => Err(Error::Conflict { constraint: "idempotency_keys_request_hash".into(), field: "key".into() }),
             // Pruned between the two statements: run again, it is a first request.
             None => Err(Error::Contention { message: "the idempotency key was pruned".into() }),
         }
     }
+}
+
+/// As everybody hears it.
+fn answer<T: DeserializeOwned>(first: First) -> Result<T> {
+    let response = first.response.unwrap_or_default();
+    serde_json::from_value(response)
+        .map_err(|error| Error::invalid("response", format!("cannot be read back from its JSON: {error}")))
+}
+
+/// Of the request with the keys of its maps in order, as a `HashMap` has another one each time.
+fn hash_of(request: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut request = serde_json::to_value(request)?;
+    // Where somebody switched on serde_json's `preserve_order`; otherwise they are in order.
+    request.sort_all_objects();
+    Ok(Sha256::digest(serde_json::to_vec(&request)?).to_vec())
 }
 
 impl SystemTx {

@@ -16,7 +16,7 @@ use rand::RngExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use super::config::{Config, PoolConfig};
+use super::config::{Config, PoolConfig, Timeouts};
 use super::connect::Session;
 use super::instrument::{Current, Watch};
 use super::metrics::PoolMetrics;
@@ -25,6 +25,9 @@ use super::wake::Waker;
 use super::wire::{Canceller, Opened, Wire};
 use crate::error::{Error, Result, WaitedFor};
 use crate::forms::Validators;
+
+/// PostgreSQL's own timeouts are at most 2^31 ms.
+const LONGEST: Duration = Duration::from_hours(24 * 24);
 
 /// A pool that makes a connection is asked again so soon.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -60,6 +63,11 @@ impl Pool {
         let PoolConfig { max_size, min_idle, wait, idle_timeout, max_lifetime } = config.pool;
         if max_size == 0 || [wait, idle_timeout, max_lifetime].contains(&Duration::ZERO) {
             return Err(Error::configuration("the pool's size and times have to be above zero"));
+        }
+        let Timeouts { statement, lock, idle_in_transaction } = config.timeouts;
+        let times = [wait, idle_timeout, max_lifetime, config.retry_budget, statement, lock, idle_in_transaction];
+        if times.iter().any(|time| *time > LONGEST) {
+            return Err(Error::configuration("a time of the pool or a timeout is above 24 days"));
         }
         let (session, first) = Session::first(config).await?;
         let places = Arc::new(Semaphore::new(max_size as usize));

@@ -34,6 +34,9 @@ const LEAVE_ALONE: Duration = Duration::from_secs(1);
 /// A replica that has not begun a transaction by then is read another time.
 const BEGIN_WITHIN: Duration = Duration::from_millis(500);
 
+/// A longer wait for a replica is cut: a moment that far ahead may not be representable.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
 /// How often a replica that is behind is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -226,7 +229,7 @@ impl Wait {
     /// become a primary has a log of its own, in which the position may be another: it is not waited for.
     async fn until_reached(&self, connection: &AsyncPgConnection) -> Result<()> {
         let Some(after) = self.after else { return Ok(()) };
-        let until = Instant::now() + self.at_most;
+        let until = Instant::now() + self.at_most.min(LONGEST_WAIT);
         loop {
             let reached: Reached = sql_query(REPLAYED).get_result(&mut &*connection).await?;
             let position = reached.position.parse::<WalPosition>();

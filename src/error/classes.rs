@@ -6,6 +6,7 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind as Kind, Error 
 
 use super::{Error, Fault, Resource, SchemaViolation, WaitedFor};
 use crate::database::wire;
+use crate::validation::UNREADABLE;
 
 /// In a transaction of a [`Database`](crate::Database) by the SQLSTATE; of a statement that failed because one before
 /// it had, by that one's. Elsewhere diesel hands no SQLSTATE on, and what it has no kind for is told by its English
@@ -45,12 +46,15 @@ fn classify(code: &str, kind: Kind, info: Box<dyn DatabaseErrorInformation + Sen
         "23514" if constraint == "form_submissions_data_valid" => {
             Error::DataInvalid { violations: violations_of(info.details()) }
         }
+        "23514" if constraint.ends_with("_json") => Error::invalid(field(), UNREADABLE),
+        "23514" if constraint.ends_with("_time") => Error::invalid(field(), "is a time outside of the years 1 to 9999"),
         "23514" => Error::invalid(field(), format!("is not allowed ({constraint})")),
         "44000" => value("is not allowed by the view"),
         // Values.
         "22001" => value("is too long"),
         "22003" => value("is too large"),
-        "22007" | "22008" | "22P02" | "22P03" => value("cannot be read"),
+        "22008" => value("is a time or a duration that is too large"),
+        "22007" | "22P02" | "22P03" => value("cannot be read"),
         "22021" | "22P05" => value("holds a character that PostgreSQL cannot store (NUL)"),
         // append_events() leaves it to PostgreSQL to say so, of the second event and later ones.
         "22023" if message == "argument of jsonb_populate_recordset must be an array of objects" => {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::tenancy::TenantId;
-use crate::validation::Check;
+use crate::validation::{Check, unreadable};
 
 /// The most characters of an event's type, and of a tag.
 pub const MAX_NAME: usize = 255;
@@ -187,10 +187,10 @@ impl NewEvent {
         if self.event_data.is_null() {
             check.add("event_data", "is missing".into());
         }
-        if self.metadata.values().any(crate::validation::holds_nul)
-            || self.metadata.keys().any(|key| key.contains('\0'))
-        {
+        if self.metadata.keys().any(|key| key.contains('\0')) {
             check.add("metadata", "holds a NUL character".into());
+        } else if let Some(wrong) = self.metadata.values().find_map(unreadable) {
+            check.add("metadata", wrong.into());
         }
         if self.tags.len() > MAX_TAGS {
             check.add("tags", format!("are {}, allowed are at most {MAX_TAGS}", self.tags.len()));

@@ -245,7 +245,7 @@ pub(super) fn of_tenant<'q>(
                 let columns = COLUMNS.replace("e.position", "t.position");
                 format!(
                     "(SELECT {columns} FROM event_tags AS t CROSS JOIN LATERAL ( \
-                          SELECT * FROM events AS e WHERE e.tenant_id = $1 AND e.position = t.position{conditions} OFFSET 0) AS e \
+                          SELECT {COLUMNS} FROM events AS e WHERE e.tenant_id = $1 AND e.position = t.position{conditions} OFFSET 0) AS e \
                        WHERE t.tenant_id = $1 AND t.tag = {driver} AND t.position > $2 AND t.position <= $3 \
                        ORDER BY t.position {order} LIMIT $4)"
                 )

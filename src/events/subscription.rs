@@ -111,9 +111,7 @@ impl Subscription {
         if !(1..=10_000).contains(&self.batch) {
             check.add("batch", format!("is {}, allowed are 1 to 10000", self.batch));
         }
-        if self.lease < Duration::from_millis(1) || self.lease > Duration::from_hours(24) {
-            check.add("lease", "must be from 1 ms to 24 hours".into());
-        }
+        check.lease("lease", self.lease);
         check.finish()?;
         self.query.check()
     }

@@ -42,10 +42,12 @@ impl NewEvent {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what serde does not write as an object with `type` and, unless there are no data,
-    /// `data`.
-    pub fn of(event: &impl Serialize) -> Result<Self> {
+    /// `data`; and for what cannot be read back: `f64::NAN`, for example, is written as `null`.
+    pub fn of<E: Serialize + DeserializeOwned>(event: &E) -> Result<Self> {
         let refused = |message: String| Error::invalid("event", message);
         let mut value = serde_json::to_value(event).map_err(|error| refused(error.to_string()))?;
+        let again = serde_json::from_value::<E>(value.clone());
+        again.map_err(|error| refused(format!("cannot be read back from its JSON: {error}")))?;
         let data = value.get_mut("data").map_or_else(|| json!({}), Value::take);
         match value.get("type").and_then(Value::as_str) {
             Some(event_type) => Ok(Self::new(event_type, data)),

@@ -17,7 +17,7 @@ use crate::database::TenantTx;
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::schema::form_definitions;
-use crate::sql::{cached, text_enum};
+use crate::sql::{cached, columns, text_enum};
 use crate::tenancy::TenantId;
 use crate::validation::Check;
 
@@ -148,11 +148,12 @@ impl FormDefinitionRepository<'_> {
         let mut check = Check::default();
         check.text("name", new.name, 1..=100);
         check_schemas(&mut check, Some(new.definition), new.resources)?;
-        let insert = sql_query(
+        let insert = sql_query(format!(
             "INSERT INTO form_definitions (tenant_id, id, name, version, definition, resources, assert_formats) \
              SELECT $1, $2, $3, coalesce(max(version), 0) + 1, $4, $5, $6 FROM form_definitions \
-              WHERE tenant_id = $1 AND name = $3 RETURNING *",
-        )
+              WHERE tenant_id = $1 AND name = $3 RETURNING {columns}",
+            columns = columns::<FormDefinition>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(FormDefinitionId::new())
         .bind::<Text, _>(new.name)

@@ -18,7 +18,7 @@ use super::events::FormEvent;
 use super::json_schema::{CompileOptions, JsonSchema};
 use crate::error::{Error, Result};
 use crate::schema::form_definitions;
-use crate::sql::cached;
+use crate::sql::{cached, columns};
 
 impl FormDefinition {
     /// Compiles the schema.
@@ -130,13 +130,14 @@ impl FormDefinitionRepository<'_> {
     /// [`Error::Conflict`] where somebody else makes a version of this name at the same time.
     /// [`Error::NotFound`].
     pub async fn clone_version(&self, id: FormDefinitionId) -> Result<FormDefinition> {
-        let insert = sql_query(
+        let insert = sql_query(format!(
             "INSERT INTO form_definitions (tenant_id, id, name, version, definition, resources, assert_formats) \
              SELECT tenant_id, $3, name, \
                     (SELECT max(version) + 1 FROM form_definitions WHERE tenant_id = $1 AND name = source.name), \
                     definition, resources, assert_formats \
-               FROM form_definitions AS source WHERE tenant_id = $1 AND id = $2 RETURNING *",
-        )
+               FROM form_definitions AS source WHERE tenant_id = $1 AND id = $2 RETURNING {columns}",
+            columns = columns::<FormDefinition>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(id)
         .bind::<SqlUuid, _>(FormDefinitionId::new());

@@ -20,7 +20,7 @@ use crate::database::{TenantTx, in_chunks};
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::schema::{form_definitions, form_submissions};
-use crate::sql::{cached, text_enum};
+use crate::sql::{cached, columns, text_enum};
 use crate::tenancy::TenantId;
 use crate::validation::Check;
 
@@ -131,13 +131,14 @@ impl FormSubmissionRepository<'_> {
         } else {
             None
         };
-        let insert = sql_query(
+        let insert = sql_query(format!(
             "WITH created AS ( \
                  INSERT INTO form_submissions (tenant_id, id, form_definition_id, form_version, data, status) \
                  SELECT tenant_id, $3, id, version, $4, $5 FROM form_definitions \
-                  WHERE tenant_id = $1 AND id = $2 AND status = 'active' RETURNING *) \
-             SELECT created.*, CASE WHEN $6 IS NOT NULL THEN append_events($6) END FROM created",
-        )
+                  WHERE tenant_id = $1 AND id = $2 AND status = 'active' RETURNING {columns}) \
+             SELECT {columns}, CASE WHEN $6 IS NOT NULL THEN append_events($6) END FROM created",
+            columns = columns::<FormSubmission>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(new.form_definition_id)
         .bind::<SqlUuid, _>(id)
@@ -172,13 +173,14 @@ impl FormSubmissionRepository<'_> {
             checked.await.map_err(|error| Error::Row { row, error: error.into() })?;
         }
         let created = in_chunks(new, async |chunk| {
-            let insert = sql_query(
+            let insert = sql_query(format!(
                 "INSERT INTO form_submissions (tenant_id, id, form_definition_id, form_version, data, status) \
                  SELECT $1, new.id, form.id, form.version, new.data, new.status \
                    FROM unnest($2, $3, $4, $5) AS new (id, form_definition_id, data, status) \
                    JOIN form_definitions AS form ON form.id = new.form_definition_id \
-                  WHERE form.tenant_id = $1 AND form.status = 'active' RETURNING *",
-            )
+                  WHERE form.tenant_id = $1 AND form.status = 'active' RETURNING {columns}",
+                columns = columns::<FormSubmission>("")
+            ))
             .bind::<SqlUuid, _>(self.tx.tenant_id())
             .bind::<Array<SqlUuid>, _>(chunk.iter().map(|_| FormSubmissionId::new()).collect::<Vec<_>>())
             .bind::<Array<SqlUuid>, _>(chunk.iter().map(|new| new.form_definition_id).collect::<Vec<_>>())
@@ -228,12 +230,13 @@ impl FormSubmissionRepository<'_> {
         there.refuse_unless(read, FormSubmissionStatus::Draft, "submit")?;
         self.tx.check_form_data(there.form_definition_id, &there.data).await?;
         let event = FormEvent::submitted(id, there.form_definition_id)?;
-        let submit = sql_query(
+        let submit = sql_query(format!(
             "WITH submitted AS ( \
                  UPDATE form_submissions SET status = 'submitted' \
-                  WHERE tenant_id = $1 AND id = $2 AND lock_version = $3 AND status = 'draft' RETURNING *) \
-             SELECT submitted.*, append_events($4) FROM submitted",
-        )
+                  WHERE tenant_id = $1 AND id = $2 AND lock_version = $3 AND status = 'draft' RETURNING {columns}) \
+             SELECT {columns}, append_events($4) FROM submitted",
+            columns = columns::<FormSubmission>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(id)
         .bind::<Integer, _>(read)

@@ -18,7 +18,7 @@ use super::submission::{FormSubmission, FormSubmissionRepository, FormSubmission
 use crate::error::Result;
 use crate::pagination::{Condition, Cursor, Page, PageRequest, older_than};
 use crate::schema::form_submissions;
-use crate::sql::cached;
+use crate::sql::{cached, columns};
 use crate::validation::Check;
 
 /// Which submissions to list.
@@ -194,11 +194,12 @@ impl FormSubmissionRepository<'_> {
     ) -> Result<Vec<FormSubmission>> {
         let after: Option<(DateTime<Utc>, Uuid)> =
             after.map(|cursor| cursor.decode(FormSubmissionSort::Newest.name())).transpose()?;
-        let search = sql_query(
-            "SELECT * FROM form_submissions WHERE tenant_id = $1 AND id = ANY (ARRAY( \
+        let search = sql_query(format!(
+            "SELECT {columns} FROM form_submissions WHERE tenant_id = $1 AND id = ANY (ARRAY( \
                  SELECT search_form_submissions($2, $3, $4, $5, $6, $7, $8, $9, $10, $11::int))) \
               ORDER BY created_at DESC, id DESC",
-        )
+            columns = columns::<FormSubmission>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<Jsonb, _>(contains)
         .bind::<Nullable<SqlUuid>, _>(filter.form_definition_id)

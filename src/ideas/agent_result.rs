@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::pagination::{Cursor, Page, PageRequest, older_than};
 use crate::schema::agent_results;
-use crate::sql::{cached, text_enum};
+use crate::sql::{cached, columns, text_enum};
 use crate::tenancy::TenantId;
 use crate::validation::Check;
 
@@ -190,7 +190,8 @@ fn leased(change: &'static str, from: &'static str) -> String {
          UPDATE agent_results SET {change} \
           WHERE tenant_id = $1 AND evaluation_id = $2 AND id = $5 AND status = '{from}' \
             AND EXISTS (SELECT FROM lease) \
-         RETURNING *"
+         RETURNING {columns}",
+        columns = columns::<AgentResult>("")
     )
 }
 

@@ -15,7 +15,7 @@ use crate::database::{TenantTx, in_chunks};
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::schema::business_ideas;
-use crate::sql::{cached, text_enum};
+use crate::sql::{cached, columns, text_enum};
 use crate::tenancy::{TenantId, UserId};
 use crate::validation::Check;
 
@@ -163,11 +163,12 @@ impl BusinessIdeaRepository<'_> {
     pub async fn create_many(&self, new: &[NewBusinessIdea<'_>]) -> Result<Vec<BusinessIdea>> {
         new.iter().try_for_each(NewBusinessIdea::check)?;
         in_chunks(new, async |chunk| {
-            let insert = sql_query(
+            let insert = sql_query(format!(
                 "INSERT INTO business_ideas (tenant_id, id, user_id, title, description) \
                  SELECT $1, id, user_id, title, description \
-                   FROM unnest($2, $3, $4, $5) AS new (id, user_id, title, description) RETURNING *",
-            )
+                   FROM unnest($2, $3, $4, $5) AS new (id, user_id, title, description) RETURNING {columns}",
+                columns = columns::<BusinessIdea>("")
+            ))
             .bind::<SqlUuid, _>(self.tx.tenant_id())
             .bind::<Array<SqlUuid>, _>(chunk.iter().map(|_| BusinessIdeaId::new()).collect::<Vec<_>>())
             .bind::<Array<SqlUuid>, _>(chunk.iter().map(|idea| idea.user_id).collect::<Vec<_>>())

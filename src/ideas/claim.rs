@@ -28,7 +28,7 @@ use super::events::IdeaEvent;
 use super::summary::EvaluationSummary;
 use crate::error::{Error, Result};
 use crate::schema::{agent_results, evaluations};
-use crate::sql::cached;
+use crate::sql::{cached, columns};
 use crate::validation::Check;
 
 /// What to claim.
@@ -100,7 +100,7 @@ fn failing(which: &'static str) -> String {
         "WITH ended AS ( \
              UPDATE evaluations SET status = 'failed', error_message = $2, lease_expires_at = NULL, \
                     completed_at = greatest(now(), started_at) \
-              WHERE tenant_id = $1 AND {which} RETURNING *), \
+              WHERE tenant_id = $1 AND {which} RETURNING {columns}), \
          result AS ( \
              UPDATE agent_results AS r SET status = 'failed', error_message = $2, \
                     completed_at = greatest(now(), r.started_at) \
@@ -110,7 +110,8 @@ fn failing(which: &'static str) -> String {
              UPDATE business_ideas AS i SET status = 'draft' \
                FROM ended WHERE i.tenant_id = $1 AND i.id = ended.business_idea_id \
                 AND i.status IN ('submitted', 'evaluating')) \
-         SELECT * FROM ended"
+         SELECT {columns} FROM ended",
+        columns = columns::<Evaluation>("")
     )
 }
 
@@ -133,8 +134,7 @@ impl EvaluationRepository<'_> {
         .bind::<SqlUuid, _>(tenant)
         .bind::<Text, _>(format!("gave up after {} attempts", claim.max_attempts))
         .bind::<Integer, _>(claim.max_attempts);
-        let next = sql_query(
-            "WITH expired AS MATERIALIZED ( \
+        let next = sql_query(format!("WITH expired AS MATERIALIZED ( \
                  SELECT id FROM evaluations \
                   WHERE tenant_id = $1 AND status = 'analyzing' AND lease_expires_at < now() AND attempts < $5 \
                   ORDER BY lease_expires_at LIMIT $2 FOR UPDATE SKIP LOCKED), \
@@ -146,13 +146,13 @@ impl EvaluationRepository<'_> {
                  UPDATE evaluations AS e SET status = 'analyzing', claimed_by = $3, attempts = e.attempts + 1, \
                         lease_expires_at = now() + $4 * interval '1 second', started_at = coalesce(e.started_at, now()) \
                   WHERE e.tenant_id = $1 AND e.id IN (SELECT id FROM expired UNION ALL SELECT id FROM pending) \
-                 RETURNING *), \
+                 RETURNING {columns}), \
              idea AS ( \
                  UPDATE business_ideas AS i SET status = 'evaluating' \
                    FROM claimed WHERE i.tenant_id = $1 AND i.id = claimed.business_idea_id AND i.status = 'submitted') \
-             SELECT * FROM claimed \
+             SELECT {columns} FROM claimed \
               ORDER BY (CASE priority WHEN 'high' THEN 0 WHEN 'normal' THEN 1 ELSE 2 END), created_at, id",
-        )
+ columns = columns::<Evaluation>("")))
         .bind::<SqlUuid, _>(tenant)
         .bind::<BigInt, _>(i64::from(claim.limit))
         .bind::<Text, _>(claim.worker)
@@ -186,16 +186,18 @@ impl EvaluationRepository<'_> {
         Ok(())
     }
 
-    /// Renews a lease, from now on for so long.
+    /// Renews a lease, from now on for this long: 1 ms to 24 hours.
     ///
     /// # Errors
-    /// [`Error::LeaseLost`].
+    /// [`Error::LeaseLost`]; [`Error::Invalid`] for another duration.
     pub async fn extend(&self, lease: &Lease, by: Duration) -> Result<Evaluation> {
-        let extend = sql_query(
+        Check::default().lease("by", by).finish()?;
+        let extend = sql_query(format!(
             "UPDATE evaluations SET lease_expires_at = now() + $5 * interval '1 second' \
               WHERE tenant_id = $1 AND id = $2 AND claimed_by = $3 AND attempts = $4 AND status = 'analyzing' \
-             RETURNING *",
-        )
+             RETURNING {columns}",
+            columns = columns::<Evaluation>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(lease.evaluation_id)
         .bind::<Text, _>(&lease.worker)
@@ -230,16 +232,17 @@ impl EvaluationRepository<'_> {
             return Err(lost(lease));
         }
         let summary = EvaluationSummary::of(lease.evaluation_id, &results)?;
-        let complete = sql_query(
+        let complete = sql_query(format!(
             "WITH ended AS ( \
                  UPDATE evaluations SET status = 'completed', results = $3, lease_expires_at = NULL, \
                         completed_at = greatest(now(), started_at) \
-                  WHERE tenant_id = $1 AND id = $2 RETURNING *), \
+                  WHERE tenant_id = $1 AND id = $2 RETURNING {columns}), \
              idea AS ( \
                  UPDATE business_ideas AS i SET status = 'completed' \
                    FROM ended WHERE i.tenant_id = $1 AND i.id = ended.business_idea_id) \
-             SELECT * FROM ended",
-        )
+             SELECT {columns} FROM ended",
+            columns = columns::<Evaluation>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(lease.evaluation_id)
         .bind::<Jsonb, _>(summary.to_json());
@@ -304,9 +307,7 @@ fn check(claim: Claim<'_>) -> Result<()> {
     if !(1..=1000).contains(&claim.limit) {
         check.add("limit", format!("is {}, allowed are 1 to 1000", claim.limit));
     }
-    if claim.lease < Duration::from_millis(1) || claim.lease > Duration::from_hours(24) {
-        check.add("lease", "must be from 1 ms to 24 hours".into());
-    }
+    check.lease("lease", claim.lease);
     if claim.max_attempts < 1 {
         check.add("max_attempts", "must be at least 1".into());
     }

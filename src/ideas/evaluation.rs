@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::pagination::{Cursor, Page, PageRequest, older_than};
 use crate::schema::evaluations;
-use crate::sql::{cached, text_enum};
+use crate::sql::{cached, columns, text_enum};
 use crate::tenancy::TenantId;
 use crate::validation::Check;
 
@@ -165,20 +165,21 @@ impl BusinessIdeaRepository<'_> {
         check.finish()?;
         let evaluation_id = EvaluationId::new();
         let event = IdeaEvent::IdeaSubmitted { idea_id: id, evaluation_id, priority: how.priority }.to_append()?;
-        let submit = sql_query(
+        let submit = sql_query(format!(
             "WITH idea AS ( \
                  UPDATE business_ideas SET status = 'submitted' \
                   WHERE tenant_id = $1 AND id = $2 AND status = 'draft' AND deleted_at IS NULL \
                  RETURNING tenant_id, id), \
              evaluation AS ( \
                  INSERT INTO evaluations (tenant_id, id, business_idea_id, priority) \
-                 SELECT tenant_id, $3, id, $4 FROM idea RETURNING *), \
+                 SELECT tenant_id, $3, id, $4 FROM idea RETURNING {columns}), \
              result AS ( \
                  INSERT INTO agent_results (tenant_id, id, evaluation_id, agent_type) \
                  SELECT e.tenant_id, agent.id, e.id, agent.agent_type \
                    FROM evaluation AS e, unnest($5, $6) AS agent (id, agent_type)) \
-             SELECT evaluation.*, append_events($7) FROM evaluation",
-        )
+             SELECT {columns}, append_events($7) FROM evaluation",
+            columns = columns::<Evaluation>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(id)
         .bind::<SqlUuid, _>(evaluation_id)

@@ -14,7 +14,7 @@ use super::schema::price_ticks;
 use crate::database::MarketdataTx;
 use crate::error::Result;
 use crate::pagination::{Cursor, Page, PageRequest};
-use crate::sql::cached;
+use crate::sql::{cached, columns};
 
 /// A row of `price_ticks`. At least one of `bid`, `ask` and `last` is there.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable, QueryableByName, Selectable, Serialize)]
@@ -70,11 +70,13 @@ impl PriceTickRepository<'_> {
 
     async fn latest_since(&self, symbols: &[&str], since: &'static str) -> Result<Vec<PriceTick>> {
         let latest = sql_query(format!(
-            "SELECT tick.* FROM unnest($1) WITH ORDINALITY AS wanted (symbol, n) \
+            "SELECT {tick} FROM unnest($1) WITH ORDINALITY AS wanted (symbol, n) \
               CROSS JOIN LATERAL ( \
-                  SELECT * FROM price_ticks WHERE instrument_symbol = wanted.symbol {since} \
+                  SELECT {columns} FROM price_ticks WHERE instrument_symbol = wanted.symbol {since} \
                    ORDER BY ts DESC LIMIT 1) AS tick \
-              ORDER BY n"
+              ORDER BY n",
+            tick = columns::<PriceTick>("tick"),
+            columns = columns::<PriceTick>("")
         ))
         .bind::<Array<Text>, _>(symbols);
         Ok(cached(latest).load(&mut self.tx.connection()).await?)

@@ -31,7 +31,7 @@ use uuid::Uuid;
 use super::message::OutboxEvent;
 use super::queue::OutboxQueue;
 use crate::error::Result;
-use crate::sql::cached;
+use crate::sql::{cached, columns};
 use crate::tenancy::TenantId;
 use crate::validation::Check;
 
@@ -213,12 +213,15 @@ async fn lock(
     passed_over: &[EntityKey],
 ) -> Result<Vec<OutboxEvent>> {
     let query = sql_query(format!(
-        "SELECT locked.* FROM unnest($1) AS due (tenant_id) CROSS JOIN LATERAL ( \
-             SELECT o.* FROM outbox_events AS o \
+        "SELECT {locked} FROM unnest($1) AS due (tenant_id) CROSS JOIN LATERAL ( \
+             SELECT {columns} FROM outbox_events AS o \
               WHERE o.tenant_id = due.tenant_id AND o.published_at IS NULL AND o.dead_at IS NULL \
                 AND o.available_at <= now() AND (o.lease_expires_at IS NULL OR o.lease_expires_at <= now()) \
-                AND ($2 OR (o.tenant_id, o.entity_type, o.entity_id) NOT IN (SELECT * FROM unnest($3, $4, $5))) \
+                AND ($2 OR (o.tenant_id, o.entity_type, o.entity_id) NOT IN (SELECT k.tenant_id, k.entity_type, k.entity_id \
+                                                FROM unnest($3, $4, $5) AS k (tenant_id, entity_type, entity_id))) \
               ORDER BY o.available_at, o.sequence LIMIT {quota} FOR NO KEY UPDATE OF o SKIP LOCKED) AS locked",
+        locked = columns::<OutboxEvent>("locked"),
+        columns = columns::<OutboxEvent>("o"),
     ))
     .bind::<Array<SqlUuid>, _>(tenants)
     .bind::<Bool, _>(passed_over.is_empty())
@@ -336,8 +339,6 @@ fn check(claim: OutboxClaim<'_>) -> Result<()> {
     if !(1..=10_000).contains(&claim.limit) {
         check.add("limit", format!("is {}, allowed are 1 to 10000", claim.limit));
     }
-    if claim.lease < Duration::from_millis(1) || claim.lease > Duration::from_hours(24) {
-        check.add("lease", "must be from 1 ms to 24 hours".into());
-    }
+    check.lease("lease", claim.lease);
     check.finish()
 }

@@ -17,7 +17,7 @@ use crate::database::{Channel, RfqTx, TenantTx, Tx, in_chunks};
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::schema::outbox_events;
-use crate::sql::cached;
+use crate::sql::{cached, columns};
 use crate::tenancy::TenantId;
 use crate::validation::Check;
 
@@ -148,12 +148,11 @@ impl<Scope> OutboxRepository<'_, Scope> {
     pub async fn create_many(&self, new: &[NewOutboxEvent<'_>]) -> Result<Vec<OutboxEvent>> {
         new.iter().try_for_each(NewOutboxEvent::check)?;
         let created = in_chunks(new, async |chunk| {
-            let insert = sql_query(
-                "INSERT INTO outbox_events (tenant_id, id, event_type, event_id, entity_type, entity_id, payload, available_at) \
+            let insert = sql_query(format!("INSERT INTO outbox_events (tenant_id, id, event_type, event_id, entity_type, entity_id, payload, available_at) \
                  SELECT $1, id, event_type, event_id, entity_type, entity_id, payload, coalesce(available_at, now()) \
                    FROM unnest($2, $3, $4, $5, $6, $7, $8) \
-                        AS new (id, event_type, event_id, entity_type, entity_id, payload, available_at) RETURNING *",
-            )
+                        AS new (id, event_type, event_id, entity_type, entity_id, payload, available_at) RETURNING {columns}",
+ columns = columns::<OutboxEvent>("")))
             .bind::<SqlUuid, _>(self.tenant_id)
             .bind::<Array<SqlUuid>, _>(chunk.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
             .bind::<Array<Text>, _>(chunk.iter().map(|new| new.event_type).collect::<Vec<_>>())

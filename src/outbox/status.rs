@@ -58,7 +58,7 @@ impl<Scope> OutboxQueue<'_, Scope> {
                         count(*) FILTER (WHERE retry_count > 0) AS retrying, count(*) FILTER (WHERE is_leased) AS leased, \
                         0 AS dead, 0 AS published, \
                         extract(epoch FROM now() - min(available_at) FILTER (WHERE is_due))::float8 AS age \
-                   FROM (SELECT *, available_at <= now() AND NOT coalesce(lease_expires_at > now(), false) AS is_due, \
+                   FROM (SELECT event_type, retry_count, available_at, available_at <= now() AND NOT coalesce(lease_expires_at > now(), false) AS is_due, \
                                 coalesce(lease_expires_at > now(), false) AS is_leased \
                            FROM outbox_events WHERE published_at IS NULL AND dead_at IS NULL) AS open GROUP BY event_type \
                  UNION ALL SELECT event_type, 0, 0, 0, 0, count(*), 0, NULL FROM outbox_events \

@@ -14,7 +14,7 @@ use super::schema::rfq_quotes;
 use crate::database::RfqTx;
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
-use crate::sql::{cached, text_enum};
+use crate::sql::{cached, columns, text_enum};
 use crate::tenancy::TenantId;
 use crate::validation::Check;
 
@@ -129,7 +129,7 @@ impl RfqQuoteRepository<'_> {
             .positive("quantity", new.quantity, 4)
             .finish()?;
         // By the clock of the moment at which the lock is there, which is later than now().
-        let quote = sql_query(
+        let quote = sql_query(format!(
             "WITH rfq AS MATERIALIZED ( \
                  SELECT tenant_id, id FROM rfqs \
                   WHERE tenant_id = $1 AND id = $2 AND status IN ('open', 'quoted') AND expires_at > clock_timestamp() \
@@ -138,8 +138,9 @@ impl RfqQuoteRepository<'_> {
                  UPDATE rfqs SET status = 'quoted' FROM rfq \
                   WHERE rfqs.tenant_id = $1 AND rfqs.id = rfq.id AND rfqs.status = 'open') \
              INSERT INTO rfq_quotes (tenant_id, id, rfq_id, venue_code, price, quantity, valid_until) \
-             SELECT tenant_id, $3, id, $4, $5, $6, $7 FROM rfq RETURNING *",
-        )
+             SELECT tenant_id, $3, id, $4, $5, $6, $7 FROM rfq RETURNING {columns}",
+            columns = columns::<RfqQuote>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(new.rfq_id)
         .bind::<SqlUuid, _>(RfqQuoteId::new())
@@ -200,19 +201,21 @@ impl RfqQuoteRepository<'_> {
         cached(lock).execute(&mut self.tx.connection()).await?;
         // 2. The snapshot is younger than the lock: it sees what the first one did, and every quote; and so is the
         //    clock, which now() is not.
-        let accept = sql_query(
+        let accept = sql_query(format!(
             "WITH accepted AS ( \
                  UPDATE rfq_quotes AS q SET status = 'accepted' FROM rfqs AS r \
                   WHERE q.tenant_id = $1 AND q.id = $2 AND q.status = 'live' AND q.valid_until > clock_timestamp() \
                     AND r.tenant_id = $1 AND r.id = q.rfq_id AND r.status = 'quoted' AND r.expires_at > clock_timestamp() \
-                 RETURNING q.*), \
+                 RETURNING {of_quote}), \
              rfq AS ( \
                  UPDATE rfqs AS r SET status = 'accepted' FROM accepted WHERE r.tenant_id = $1 AND r.id = accepted.rfq_id), \
              others AS ( \
                  UPDATE rfq_quotes AS q SET status = 'rejected' FROM accepted \
                   WHERE q.tenant_id = $1 AND q.rfq_id = accepted.rfq_id AND q.id <> accepted.id AND q.status = 'live') \
-             SELECT * FROM accepted",
-        )
+             SELECT {columns} FROM accepted",
+            of_quote = columns::<RfqQuote>("q"),
+            columns = columns::<RfqQuote>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(id);
         match cached(accept).get_result(&mut self.tx.connection()).await.optional()? {
@@ -248,14 +251,15 @@ impl RfqQuoteRepository<'_> {
     /// # Errors
     /// What the database says.
     pub async fn expire(&self, limit: u16) -> Result<Vec<RfqQuote>> {
-        let expire = sql_query(
+        let expire = sql_query(format!(
             "WITH over AS MATERIALIZED ( \
                  SELECT id FROM rfq_quotes \
                   WHERE tenant_id = $1 AND status = 'live' AND valid_until <= now() \
                   ORDER BY valid_until, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) \
              UPDATE rfq_quotes SET status = 'expired' \
-              WHERE tenant_id = $1 AND id IN (SELECT id FROM over) RETURNING *",
-        )
+              WHERE tenant_id = $1 AND id IN (SELECT id FROM over) RETURNING {columns}",
+            columns = columns::<RfqQuote>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<BigInt, _>(i64::from(limit));
         Ok(cached(expire).load(&mut self.tx.connection()).await?)

@@ -16,7 +16,7 @@ use crate::database::{RfqDatabase, RfqTx, TenantContext};
 use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::pagination::{Cursor, Page, PageRequest, older_than};
-use crate::sql::{cached, text_enum};
+use crate::sql::{cached, columns, text_enum};
 use crate::tenancy::{TenantId, UserId};
 use crate::validation::Check;
 
@@ -223,10 +223,11 @@ impl RfqRepository<'_> {
     /// # Errors
     /// [`Error::WrongState`] for one that has ended, [`Error::NotFound`].
     pub async fn cancel(&self, id: RfqId) -> Result<Rfq> {
-        let cancel = sql_query(
+        let cancel = sql_query(format!(
             "UPDATE rfqs SET status = 'cancelled' \
-              WHERE tenant_id = $1 AND id = $2 AND status IN ('open', 'quoted') RETURNING *",
-        )
+              WHERE tenant_id = $1 AND id = $2 AND status IN ('open', 'quoted') RETURNING {columns}",
+            columns = columns::<Rfq>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(id);
         let Some(cancelled) = cached(cancel).get_result(&mut self.tx.connection()).await.optional()? else {
@@ -242,14 +243,15 @@ impl RfqRepository<'_> {
     /// # Errors
     /// What the database says.
     pub async fn expire(&self, limit: u16) -> Result<Vec<Rfq>> {
-        let expire = sql_query(
+        let expire = sql_query(format!(
             "WITH over AS MATERIALIZED ( \
                  SELECT id FROM rfqs \
                   WHERE tenant_id = $1 AND status IN ('open', 'quoted') AND expires_at <= now() \
                   ORDER BY expires_at, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) \
              UPDATE rfqs SET status = 'expired' \
-              WHERE tenant_id = $1 AND id IN (SELECT id FROM over) RETURNING *",
-        )
+              WHERE tenant_id = $1 AND id IN (SELECT id FROM over) RETURNING {columns}",
+            columns = columns::<Rfq>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<BigInt, _>(i64::from(limit));
         let expired: Vec<Rfq> = cached(expire).load(&mut self.tx.connection()).await?;

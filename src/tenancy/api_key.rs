@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::pagination::{Cursor, Page, PageRequest, older_than};
 use crate::schema::api_keys;
-use crate::sql::cached;
+use crate::sql::{cached, columns};
 use crate::validation::Check;
 
 /// The id of an API key.
@@ -217,18 +217,17 @@ impl ApiKeyRepository<'_> {
         let secret = ApiKeySecret::new(self.tx.tenant_id());
         let grace = i64::try_from(grace.as_micros()).map_err(|_| Error::invalid("grace", "is too long"))?;
         // The lock is taken first: of two, the second waits, and then finds the key rotated.
-        let rotate = sql_query(
-            "WITH old AS (SELECT * FROM api_keys WHERE tenant_id = $1 AND id = $2 AND replaced_by IS NULL \
+        let rotate = sql_query(format!("WITH old AS (SELECT id, organization_id, user_id, name, scopes, expires_at FROM api_keys WHERE tenant_id = $1 AND id = $2 AND replaced_by IS NULL \
                              AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) FOR UPDATE), \
                   new AS (INSERT INTO api_keys (tenant_id, id, organization_id, user_id, name, prefix, key_hash, \
                                                 scopes, expires_at) \
                           SELECT $1, $3, organization_id, user_id, name, $4, $5, scopes, expires_at FROM old \
-                          RETURNING *), \
+                          RETURNING {columns}), \
                   replaced AS (UPDATE api_keys AS k \
                                   SET replaced_by = new.id, expires_at = least(k.expires_at, now() + $6) \
                                  FROM new WHERE k.tenant_id = $1 AND k.id = $2) \
-             SELECT * FROM new",
-        )
+             SELECT {columns} FROM new",
+ columns = columns::<ApiKey>("")))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(id)
         .bind::<SqlUuid, _>(secret.id)

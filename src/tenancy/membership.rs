@@ -22,7 +22,7 @@ use crate::database::{TenantTx, in_chunks};
 use crate::error::{Error, Result};
 use crate::pagination::{Cursor, Page, PageRequest};
 use crate::schema::{organizations, user_organizations, users};
-use crate::sql::{cached, text_enum};
+use crate::sql::{cached, columns, text_enum};
 
 text_enum! {
     /// What a member may do in an organization.
@@ -99,13 +99,14 @@ impl MembershipRepository<'_> {
     ) -> Result<Vec<Membership>> {
         in_chunks(members, async |chunk| {
             // SHARE keeps the users from being deleted meanwhile: a deleted user is a member of nothing.
-            let insert = sql_query(
+            let insert = sql_query(format!(
                 "WITH living AS (SELECT users.id, new.role FROM unnest($3, $4) AS new (id, role) \
                       JOIN users ON users.tenant_id = $1 AND users.id = new.id \
                      WHERE users.deleted_at IS NULL ORDER BY users.id FOR SHARE OF users) \
                  INSERT INTO user_organizations (tenant_id, organization_id, user_id, role) \
-                 SELECT $1, $2, id, role FROM living RETURNING *",
-            )
+                 SELECT $1, $2, id, role FROM living RETURNING {columns}",
+                columns = columns::<Membership>("")
+            ))
             .bind::<SqlUuid, _>(self.tx.tenant_id())
             .bind::<SqlUuid, _>(organization)
             .bind::<Array<SqlUuid>, _>(chunk.iter().map(|(user, _)| *user).collect::<Vec<_>>())

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Entity, Id};
 use crate::pagination::{Cursor, Page, PageRequest, older_than};
 use crate::schema::organizations;
-use crate::sql::cached;
+use crate::sql::{cached, columns};
 use crate::validation::Check;
 
 /// The id of an organization.
@@ -97,14 +97,15 @@ impl OrganizationRepository<'_> {
     /// [`Error::NotFound`] for an owner who does not exist or is deleted.
     pub async fn create(&self, new: NewOrganization<'_>) -> Result<Organization> {
         Check::default().text("name", new.name, 1..=255).text("slug", new.slug, 1..=63).finish()?;
-        let insert = sql_query(
+        let insert = sql_query(format!(
             "WITH owner AS (SELECT id FROM users WHERE tenant_id = $1 AND id = $5 AND deleted_at IS NULL FOR SHARE), \
                   organization AS (INSERT INTO organizations (tenant_id, id, name, slug) \
-                                   SELECT $1, $2, $3, $4 FROM owner RETURNING *), \
+                                   SELECT $1, $2, $3, $4 FROM owner RETURNING {columns}), \
                   membership AS (INSERT INTO user_organizations (tenant_id, user_id, organization_id, role) \
                                  SELECT $1, owner.id, organization.id, 'owner' FROM owner, organization) \
-             SELECT * FROM organization",
-        )
+             SELECT {columns} FROM organization",
+            columns = columns::<Organization>("")
+        ))
         .bind::<SqlUuid, _>(self.tx.tenant_id())
         .bind::<SqlUuid, _>(OrganizationId::new())
         .bind::<Text, _>(new.name)

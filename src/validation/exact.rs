@@ -1,7 +1,7 @@
 //! JSON text whose every number is kept: I-JSON (<https://www.rfc-editor.org/rfc/rfc7493#section-2.2>).
 //!
 //! `serde_json` reads a number as 64 bits. One that needs more would be stored, sent and signed as another number, so
-//! it is refused, and with it what is nested deeper than `serde_json` reads.
+//! it is refused, and with it what is nested too deeply for some readers.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 
-/// How deep `serde_json` reads.
-pub(crate) const MAX_DEPTH: usize = 127;
+/// How many levels of arrays and objects JSON may have, here and in the CHECKs of the database. `serde_json` reads 127:
+/// what is stored can still be put into an envelope.
+pub(crate) const MAX_DEPTH: usize = 100;
 
 /// Reads JSON in which nothing changes by being read.
 ///
@@ -64,7 +65,7 @@ fn inside(raw: &RawValue, pointer: &mut String, key: &str, depth: usize) -> Resu
 }
 
 /// Whether a number is still the same after it was read and written. Zero has no sign.
-fn is_exact(number: &str) -> bool {
+pub(super) fn is_exact(number: &str) -> bool {
     match serde_json::from_str::<serde_json::Number>(number) {
         Ok(read) => decimal(number).is_some_and(|wanted| decimal(&read.to_string()) == Some(wanted)),
         Err(_) => false,

@@ -377,7 +377,8 @@ async fn constraint_names(#[values(Main, Rfq, Marketdata)] of: DatabaseName) {
 #[rstest]
 #[case::rfq(Rfq, &[
     "audit", "audit_as_of", "close_audit_partition", "create_audit_partition", "current_tenant",
-    "drop_audit_partitions", "give_to_definer", "json_is_readable", "make_append_only", "names_secret", "record_audit", "redact",
+    "drop_audit_partitions", "give_to_definer", "json_is_readable",
+    "json_numbers_are_exact", "make_append_only", "names_secret", "record_audit", "redact",
     "refuse_change_of_audit_log", "refuse_illegal_transition", "require_tenant", "update_updated_at",
 ])]
 #[case::marketdata(Marketdata, &["update_updated_at"])]

@@ -26,6 +26,7 @@ mod chaos;
 mod claims;
 mod cli;
 mod cli_output;
+mod columns;
 mod compose;
 mod connections;
 mod diesel_cli;
@@ -100,6 +101,7 @@ mod recorded_events;
 mod replicas;
 mod rfq;
 mod rfq_races;
+mod schema_changes;
 mod schema_docs;
 mod seeds;
 #[cfg(feature = "tower-sessions")]

@@ -1,5 +1,6 @@
 //! What a transaction offers beside queries: savepoints, bulk inserts, upserts, idempotency.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -209,4 +210,46 @@ async fn of_two_equal_requests_one_is_done(#[future(awt)] db: TestDatabase) {
     .unwrap();
     let theirs = tokio::time::timeout(Duration::from_secs(30), other).await.unwrap().unwrap();
     assert_eq!(theirs.unwrap(), "A"); // 4
+}
+
+/// The map of a request has another order each time.
+#[rstest]
+#[tokio::test]
+async fn a_request_with_a_map_is_the_same_in_any_order(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    for _ in 0..20 {
+        let request: HashMap<String, HashMap<u32, bool>> =
+            (0..20).map(|n| (format!("key {n}"), (0..5).map(|m| (m, n % 2 == 0)).collect())).collect();
+        let done =
+            db.tenant_tx("map", &home.context, async |tx| tx.idempotent("key", &request, async { Ok(1) }).await).await;
+        assert_eq!(done.unwrap(), 1);
+    }
+    let other = HashMap::from([("key 1", 1)]);
+    let refused =
+        db.tenant_tx("map", &home.context, async |tx| tx.idempotent("key", &other, async { Ok(1) }).await).await;
+    assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+}
+
+/// What JSON does not give back as it was, is answered alike each time, or refused before it is written.
+#[rstest]
+#[tokio::test]
+async fn a_response_is_read_back_before_it_counts(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let refused = db
+        .tenant_tx("nan", &home.context, async |tx| {
+            let refused = tx.idempotent("nan", &1, async { Ok(f64::NAN) }).await;
+            assert!(matches!(&refused, Err(Error::Invalid { violations }) if violations[0].field == "response"));
+            // The key is free again, and nothing is swallowed.
+            tx.idempotent("nan", &1, async { Ok(2.0_f64) }).await
+        })
+        .await;
+    assert_eq!(refused.unwrap().to_bits(), 2.0_f64.to_bits());
+    for _ in 0..2 {
+        let answer = async |tx: TenantTx| {
+            let zero = tx.idempotent("zero", &1, async { Ok(-0.0_f64) }).await?;
+            let some = tx.idempotent("some", &1, async { Ok(Some(())) }).await?;
+            Ok((zero.to_bits(), some))
+        };
+        assert_eq!(db.tenant_tx("again", &home.context, answer).await.unwrap(), (0.0_f64.to_bits(), None));
+    }
 }

@@ -7,10 +7,14 @@ CREATE TABLE users (
     display_name varchar(255),
     password_hash text NOT NULL,
     status text NOT NULL DEFAULT 'active',
-    last_login_at timestamptz,
-    deleted_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    last_login_at timestamptz
+        CONSTRAINT users_last_login_at_time CHECK (last_login_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    deleted_at timestamptz
+        CONSTRAINT users_deleted_at_time CHECK (deleted_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    created_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT users_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    updated_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT users_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT users_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT users_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     -- Stored normalised, so that a plain = finds it: lower() loses its index under RLS.

@@ -3,10 +3,14 @@ CREATE TABLE organizations (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     name varchar(255) NOT NULL,
     slug varchar(63) NOT NULL,
-    settings jsonb NOT NULL DEFAULT '{}',
-    metadata jsonb NOT NULL DEFAULT '{}',
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    settings jsonb NOT NULL DEFAULT '{}'
+        CONSTRAINT organizations_settings_json CHECK (json_is_readable(settings)),
+    metadata jsonb NOT NULL DEFAULT '{}'
+        CONSTRAINT organizations_metadata_json CHECK (json_is_readable(metadata)),
+    created_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT organizations_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    updated_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT organizations_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT organizations_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT organizations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT organizations_slug_key UNIQUE (tenant_id, slug),
@@ -46,7 +50,8 @@ CREATE TABLE user_organizations (
     user_id uuid NOT NULL,
     organization_id uuid NOT NULL,
     role text NOT NULL DEFAULT 'member',
-    created_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT user_organizations_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT user_organizations_pkey PRIMARY KEY (tenant_id, user_id, organization_id),
     CONSTRAINT user_organizations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT user_organizations_user_id_fkey FOREIGN KEY (tenant_id, user_id)

@@ -3,8 +3,10 @@
 -- no row-level security either: who may read sessions is said by the grants alone.
 CREATE TABLE sessions (
     sid varchar NOT NULL,
-    sess jsonb NOT NULL,
-    expire timestamp(6) NOT NULL,
+    sess jsonb NOT NULL
+        CONSTRAINT sessions_sess_json CHECK (json_is_readable(sess)),
+    expire timestamp(6) NOT NULL
+        CONSTRAINT sessions_expire_time CHECK (expire BETWEEN '0001-01-01' AND '9999-12-31'),
     CONSTRAINT sessions_pkey PRIMARY KEY (sid)
 );
 CREATE INDEX sessions_expire_idx ON sessions (expire);

@@ -12,7 +12,8 @@ CREATE TABLE audit_log (
     entity_id varchar(255) NOT NULL,
     old_value jsonb,
     new_value jsonb,
-    details jsonb NOT NULL DEFAULT '{}',
+    details jsonb NOT NULL DEFAULT '{}'
+        CONSTRAINT audit_log_details_json CHECK (json_is_readable(details)),
     correlation_id uuid,
     ip_address inet,
     user_agent text,

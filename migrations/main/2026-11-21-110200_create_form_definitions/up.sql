@@ -3,18 +3,23 @@ CREATE TABLE form_definitions (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     name varchar(100) NOT NULL,
     version int NOT NULL DEFAULT 1,
-    definition jsonb NOT NULL,
-    resources jsonb NOT NULL DEFAULT '{}',
+    definition jsonb NOT NULL
+        CONSTRAINT form_definitions_definition_json CHECK (json_is_readable(definition)),
+    resources jsonb NOT NULL DEFAULT '{}'
+        CONSTRAINT form_definitions_resources_json CHECK (json_is_readable(resources)),
     assert_formats boolean NOT NULL DEFAULT false,
     program jsonb,
     compiled_bytes int,
     -- Of the tenant too: an id is unique inside its tenant, and the functions of all tenants are in one schema.
     validator text NOT NULL GENERATED ALWAYS AS (form_validator(tenant_id, id)) STORED,
     status text NOT NULL DEFAULT 'draft',
-    published_at timestamptz,
+    published_at timestamptz
+        CONSTRAINT form_definitions_published_at_time CHECK (published_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     lock_version int NOT NULL DEFAULT 0,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT form_definitions_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    updated_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT form_definitions_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT form_definitions_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT form_definitions_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT form_definitions_name_key UNIQUE (tenant_id, name, version),

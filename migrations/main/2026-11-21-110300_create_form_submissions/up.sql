@@ -3,7 +3,8 @@ CREATE TABLE form_submissions (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     form_definition_id uuid NOT NULL,
     form_version int NOT NULL,
-    data jsonb NOT NULL,
+    data jsonb NOT NULL
+        CONSTRAINT form_submissions_data_json CHECK (json_is_readable(data)),
     status text NOT NULL DEFAULT 'draft',
     -- What is no text, or too long for an index, is no title: an answer is never refused because of this column.
     title text GENERATED ALWAYS AS (
@@ -16,8 +17,10 @@ CREATE TABLE form_submissions (
                  THEN (data -> 'priority')::int END
         END) STORED,
     lock_version int NOT NULL DEFAULT 0,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT form_submissions_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    updated_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT form_submissions_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT form_submissions_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT form_submissions_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT form_submissions_form_definition_id_fkey FOREIGN KEY (tenant_id, form_definition_id, form_version)

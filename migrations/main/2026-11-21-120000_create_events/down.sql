@@ -2,4 +2,3 @@ DROP TABLE event_tags;
 DROP TABLE events;
 DROP FUNCTION refuse_change_of_events();
 DROP FUNCTION event_tag_hash(text);
-DROP FUNCTION json_is_readable(jsonb);

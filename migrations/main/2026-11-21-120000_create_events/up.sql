@@ -6,8 +6,10 @@ CREATE TABLE events (
     position bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     event_type varchar(255) NOT NULL,
-    event_data jsonb NOT NULL,
-    metadata jsonb NOT NULL DEFAULT '{}',
+    event_data jsonb NOT NULL
+        CONSTRAINT events_event_data_json CHECK (json_is_readable(event_data)),
+    metadata jsonb NOT NULL DEFAULT '{}'
+        CONSTRAINT events_metadata_json CHECK (json_is_readable(metadata)),
     tags text[] NOT NULL DEFAULT '{}',
     aggregate_type varchar(255),
     aggregate_id uuid,
@@ -69,17 +71,6 @@ CREATE FUNCTION event_tag_hash(tag text) RETURNS bigint
 COMMENT ON FUNCTION event_tag_hash(text) IS 'What event_tags holds of a tag.';
 REVOKE EXECUTE ON FUNCTION event_tag_hash(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_tag_hash(text) TO bedplate_app, bedplate_system, bedplate_definer;
-
--- What serde_json reads, and most other readers: text this short can hold neither.
-CREATE FUNCTION json_is_readable(value jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN octet_length(value::text) < 200
-        OR NOT jsonb_path_exists(value, 'strict $.**{100 to last}')
-           AND NOT jsonb_path_exists(value, 'strict $.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))');
-COMMENT ON FUNCTION json_is_readable(jsonb) IS
-    'Less than a hundred levels deep, no number beyond 1e308: what is more than that, PostgreSQL stores and clients cannot read.';
-REVOKE EXECUTE ON FUNCTION json_is_readable(jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION json_is_readable(jsonb) TO bedplate_app, bedplate_system, bedplate_definer;
 
 ALTER TABLE events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE events FORCE ROW LEVEL SECURITY;

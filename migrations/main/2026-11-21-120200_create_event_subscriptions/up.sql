@@ -8,9 +8,12 @@ CREATE TABLE event_subscriptions (
     position bigint NOT NULL DEFAULT 0,
     claimed_by varchar(255),
     claims int NOT NULL DEFAULT 0,
-    lease_expires_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    lease_expires_at timestamptz
+        CONSTRAINT event_subscriptions_lease_expires_at_time CHECK (lease_expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    created_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT event_subscriptions_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    updated_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT event_subscriptions_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT event_subscriptions_pkey PRIMARY KEY (tenant_id, name, partition),
     CONSTRAINT event_subscriptions_name_check CHECK (name <> ''),
     CONSTRAINT event_subscriptions_partition_check CHECK (partition >= 0 AND partition < partitions),

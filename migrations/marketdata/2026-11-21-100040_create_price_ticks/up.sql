@@ -2,7 +2,8 @@
 -- or delete one. Its key makes a load that is sent twice fail the second time, instead of doubling volumes.
 CREATE TABLE price_ticks (
     instrument_symbol varchar(64) NOT NULL,
-    ts timestamptz NOT NULL,
+    ts timestamptz NOT NULL
+        CONSTRAINT price_ticks_ts_time CHECK (ts BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     bid numeric(20,8),
     ask numeric(20,8),
     last numeric(20,8),
@@ -10,7 +11,6 @@ CREATE TABLE price_ticks (
     CONSTRAINT price_ticks_pkey PRIMARY KEY (instrument_symbol, ts),
     CONSTRAINT price_ticks_instrument_symbol_fkey FOREIGN KEY (instrument_symbol) REFERENCES instruments (symbol),
     -- No client can hold infinity.
-    CONSTRAINT price_ticks_ts_check CHECK (isfinite(ts)),
     CONSTRAINT price_ticks_bid_check CHECK (bid <> 'NaN'),
     CONSTRAINT price_ticks_ask_check CHECK (ask <> 'NaN'),
     CONSTRAINT price_ticks_last_check CHECK (last <> 'NaN'),

@@ -94,3 +94,51 @@ $$;
 COMMENT ON FUNCTION give_to_definer(regprocedure) IS
     'For migrations: makes bedplate_definer the owner of a SECURITY DEFINER function.';
 REVOKE EXECUTE ON FUNCTION give_to_definer(regprocedure) FROM PUBLIC;
+
+-- JSON that each client reads as it was written (https://www.rfc-editor.org/rfc/rfc7493#section-2.2): a number is a
+-- 64-bit integer or a 64-bit float, and JSON readers give up at 100 to 1,000 levels. A client writes a float with the
+-- fewest digits that say which one it is. So does PostgreSQL, but not where the shorter number is half-way between two
+-- floats: so fewer digits are tried too.
+CREATE FUNCTION json_numbers_are_exact(value jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp SET extra_float_digits = 1
+    AS $$
+    SELECT NOT EXISTS (
+        SELECT FROM jsonb_path_query(value, 'strict $.** ? (@.type() == "number")') AS found,
+                    LATERAL (SELECT abs((found #>> '{}')::numeric) AS number, (found #>> '{}')::numeric AS signed) AS n,
+                    LATERAL (SELECT length(btrim(translate(number::text, '.', ''), '0')) AS digits) AS d
+         WHERE CASE WHEN scale(number) = 0 AND signed BETWEEN -9223372036854775808 AND 18446744073709551615 THEN false
+                    WHEN number = 0 THEN false
+                    WHEN number NOT BETWEEN 5e-324 AND 1.7976931348623157e308 THEN true
+                    WHEN number::float8::text::numeric <> number
+                         AND digits >= length(btrim(translate(number::float8::text::numeric::text, '.', ''), '0')) THEN true
+                    WHEN digits < 16 THEN false
+                    ELSE EXISTS (
+                        SELECT FROM generate_series(1, digits - 1) AS fewer,
+                                    LATERAL (SELECT round(number, fewer - 1 - floor(log(number))::int) AS shorter) AS s
+                         -- What is rounded up beyond the largest float is no float.
+                         WHERE CASE WHEN shorter > 1.7976931348623157e308 THEN false
+                                    ELSE shorter::float8 = number::float8 END) END)
+    $$;
+COMMENT ON FUNCTION json_numbers_are_exact(jsonb) IS
+    'Whether each number in it is one that 64 bits hold: an integer, or a float that is written as the same number again.';
+REVOKE EXECUTE ON FUNCTION json_numbers_are_exact(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION json_numbers_are_exact(jsonb) TO bedplate_app, bedplate_system, bedplate_session, bedplate_definer;
+
+-- Text this short has no room for so many levels, and a number of 15 digits and fewer is always exact.
+CREATE FUNCTION json_is_readable(value jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    written constant text := value::text;
+BEGIN
+    RETURN (octet_length(written) < 200
+            OR NOT jsonb_path_exists(value, 'strict $.**{100 to last} ? (@.type() == "object" || @.type() == "array")'))
+       AND (written !~ '[0-9.]{16}' OR public.json_numbers_are_exact(value));
+END
+$$;
+COMMENT ON FUNCTION json_is_readable(jsonb) IS
+    'For a CHECK on each column of JSON: at most 100 levels, and numbers that 64 bits hold exactly. Clients read it as it was written.';
+REVOKE EXECUTE ON FUNCTION json_is_readable(jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION json_is_readable(jsonb) TO bedplate_app, bedplate_system, bedplate_session, bedplate_definer;

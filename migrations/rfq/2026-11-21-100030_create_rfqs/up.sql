@@ -7,9 +7,12 @@ CREATE TABLE rfqs (
     quantity numeric(20,4) NOT NULL,
     status text NOT NULL DEFAULT 'open',
     requested_by uuid NOT NULL,
-    expires_at timestamptz NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL
+        CONSTRAINT rfqs_expires_at_time CHECK (expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    created_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT rfqs_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    updated_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT rfqs_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT rfqs_pkey PRIMARY KEY (tenant_id, id),
     -- One spelling, so that a plain = finds it.
     CONSTRAINT rfqs_instrument_symbol_check CHECK (instrument_symbol ~ '^[A-Z0-9][A-Z0-9./_-]*$'),
@@ -18,7 +21,7 @@ CREATE TABLE rfqs (
     CONSTRAINT rfqs_quantity_check CHECK (quantity > 0 AND quantity <> 'NaN'),
     CONSTRAINT rfqs_status_check CHECK (status IN ('open', 'quoted', 'accepted', 'expired', 'cancelled')),
     -- No client can hold infinity.
-    CONSTRAINT rfqs_expires_at_check CHECK (expires_at > created_at AND isfinite(expires_at))
+    CONSTRAINT rfqs_expires_at_check CHECK (expires_at > created_at)
 );
 COMMENT ON INDEX rfqs_pkey IS 'An RFQ by its id: rfqs().find.';
 CREATE INDEX rfqs_created_at_idx ON rfqs (tenant_id, created_at, id);

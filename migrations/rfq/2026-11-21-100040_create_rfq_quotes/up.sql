@@ -5,10 +5,13 @@ CREATE TABLE rfq_quotes (
     venue_code varchar(4) NOT NULL,
     price numeric(20,8) NOT NULL,
     quantity numeric(20,4) NOT NULL,
-    valid_until timestamptz NOT NULL,
+    valid_until timestamptz NOT NULL
+        CONSTRAINT rfq_quotes_valid_until_time CHECK (valid_until BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     status text NOT NULL DEFAULT 'live',
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT rfq_quotes_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    updated_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT rfq_quotes_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT rfq_quotes_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT rfq_quotes_rfq_id_fkey FOREIGN KEY (tenant_id, rfq_id)
         REFERENCES rfqs (tenant_id, id) ON DELETE CASCADE,
@@ -16,7 +19,7 @@ CREATE TABLE rfq_quotes (
     -- Of either sign: power and oil have been sold for less than nothing.
     CONSTRAINT rfq_quotes_price_check CHECK (price <> 'NaN'),
     CONSTRAINT rfq_quotes_quantity_check CHECK (quantity > 0 AND quantity <> 'NaN'),
-    CONSTRAINT rfq_quotes_valid_until_check CHECK (valid_until > created_at AND isfinite(valid_until)),
+    CONSTRAINT rfq_quotes_valid_until_check CHECK (valid_until > created_at),
     CONSTRAINT rfq_quotes_status_check CHECK (status IN ('live', 'accepted', 'rejected', 'expired'))
 );
 COMMENT ON INDEX rfq_quotes_pkey IS 'A quote by its id: rfq_quotes().find.';

@@ -1,2 +1,1 @@
 DROP TABLE outbox_events;
-DROP FUNCTION json_is_readable(jsonb);

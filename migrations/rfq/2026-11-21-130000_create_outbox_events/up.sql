@@ -1,14 +1,3 @@
--- What serde_json reads, and most other readers: text this short can hold neither.
-CREATE FUNCTION json_is_readable(value jsonb) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN octet_length(value::text) < 200
-        OR NOT jsonb_path_exists(value, 'strict $.**{100 to last}')
-           AND NOT jsonb_path_exists(value, 'strict $.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))');
-COMMENT ON FUNCTION json_is_readable(jsonb) IS
-    'Less than a hundred levels deep, no number beyond 1e308: what is more than that, PostgreSQL stores and clients cannot read.';
-REVOKE EXECUTE ON FUNCTION json_is_readable(jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION json_is_readable(jsonb) TO bedplate_app, bedplate_system, bedplate_definer;
-
 -- No foreign key to tenants: that a tenant is gone is a message too, and would go with it. The dead letters of such a
 -- tenant go with the prune; where tenants are in another database, they stay.
 CREATE TABLE outbox_events (
@@ -21,24 +10,28 @@ CREATE TABLE outbox_events (
     correlation_id uuid DEFAULT nullif(current_setting('app.correlation_id', true), '')::uuid,
     entity_type varchar(100) NOT NULL,
     entity_id varchar(255) NOT NULL,
-    payload jsonb NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    available_at timestamptz NOT NULL DEFAULT now(),
+    payload jsonb NOT NULL
+        CONSTRAINT outbox_events_payload_json CHECK (json_is_readable(payload)),
+    created_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT outbox_events_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    available_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT outbox_events_available_at_time CHECK (available_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     claimed_by varchar(255),
     claim_id uuid,
-    lease_expires_at timestamptz,
+    lease_expires_at timestamptz
+        CONSTRAINT outbox_events_lease_expires_at_time CHECK (lease_expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     retry_count int NOT NULL DEFAULT 0,
     last_error text,
-    published_at timestamptz,
-    dead_at timestamptz,
+    published_at timestamptz
+        CONSTRAINT outbox_events_published_at_time CHECK (published_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    dead_at timestamptz
+        CONSTRAINT outbox_events_dead_at_time CHECK (dead_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT outbox_events_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT outbox_events_event_id_key UNIQUE (tenant_id, event_id),
     CONSTRAINT outbox_events_event_type_check CHECK (btrim(event_type) <> ''),
     CONSTRAINT outbox_events_entity_type_check CHECK (btrim(entity_type) <> ''),
     CONSTRAINT outbox_events_entity_id_check CHECK (btrim(entity_id) <> ''),
-    CONSTRAINT outbox_events_payload_check CHECK (json_is_readable(payload) AND octet_length(payload::text) <= 1048576),
-    -- Clients hold neither infinity nor every year that PostgreSQL does.
-    CONSTRAINT outbox_events_available_at_check CHECK (available_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+    CONSTRAINT outbox_events_payload_check CHECK (octet_length(payload::text) <= 1048576),
     CONSTRAINT outbox_events_lease_expires_at_check CHECK ((claim_id IS NULL) = (lease_expires_at IS NULL)),
     CONSTRAINT outbox_events_retry_count_check CHECK (retry_count >= 0),
     CONSTRAINT outbox_events_dead_at_check CHECK (dead_at IS NULL OR published_at IS NULL)
