@@ -24,7 +24,7 @@ impl Check {
         let count = text.chars().count();
         if text.contains('\0') {
             self.add(field, "holds a NUL character".into());
-        } else if text.trim().is_empty() {
+        } else if text.chars().all(shows_nothing) {
             self.add(field, "is empty".into());
         } else if !length.contains(&count) {
             self.add(field, format!("has {count} characters, allowed are {} to {}", length.start(), length.end()));
@@ -99,6 +99,37 @@ impl Check {
             violations => Err(Error::Invalid { violations }),
         }
     }
+}
+
+/// White space, control and format characters, and others that show nothing: those of `visible_text()` in the database.
+const SHOWS_NOTHING: [(char, char); 22] = [
+    ('\u{1}', '\u{20}'),
+    ('\u{7f}', '\u{a0}'),
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{1680}', '\u{1680}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{2000}', '\u{200f}'),
+    ('\u{2028}', '\u{202f}'),
+    ('\u{205f}', '\u{206f}'),
+    ('\u{2800}', '\u{2800}'),
+    ('\u{3000}', '\u{3000}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
+
+/// Whether a reader sees nothing of it. NUL, which no text in the database has, is not among them.
+pub(crate) fn shows_nothing(character: char) -> bool {
+    SHOWS_NOTHING.iter().any(|(first, last)| (*first..=*last).contains(&character))
 }
 
 /// Why a CHECK whose name ends with `_json` refuses a value.

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use secrecy::SecretString;
 use serde::Serialize;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::password::PasswordHash;
 use super::tenant::{TenantId, TenantStatus};
@@ -18,7 +19,7 @@ use crate::ids::{Entity, Id};
 use crate::pagination::{Cursor, Page, PageRequest, older_than};
 use crate::schema::{tenants, users};
 use crate::sql::{cached, text_enum};
-use crate::validation::Check;
+use crate::validation::{Check, shows_nothing};
 
 /// The id of a user.
 pub type UserId = Id<User>;
@@ -304,8 +305,11 @@ impl UserRepository<'_> {
     }
 }
 
+/// As it is stored and compared: two addresses that look alike are the same one.
 fn normalised(email: &str) -> String {
-    email.trim().to_lowercase()
+    let visible = email.trim().chars().filter(|character| character.is_whitespace() || !shows_nothing(*character));
+    let lower = visible.collect::<String>().to_lowercase();
+    lower.nfc().collect()
 }
 
 /// Something, one @, something, and no white space: whether it exists, only a message can tell.
@@ -330,5 +334,15 @@ mod tests {
     #[case("a b@c", false)]
     fn an_address_has_two_halves(#[case] email: &str, #[case] good: bool) {
         assert_eq!(is_address(email), good);
+    }
+
+    #[rstest]
+    #[case("ada@example.com", " Ada@Example.com\u{feff}")]
+    #[case("zo\u{eb}@example.com", "zoe\u{308}@example.com")]
+    #[case("ada@example.com", "a\u{200b}d\u{ad}a@example.com")]
+    #[case("\u{3b1}\u{3b2}@example.com", "\u{391}\u{392}@example.com")]
+    fn what_looks_alike_is_one_address(#[case] stored: &str, #[case] given: &str) {
+        assert_eq!(normalised(given), stored);
+        assert_eq!(normalised(&normalised(given)), stored);
     }
 }

@@ -379,9 +379,9 @@ async fn constraint_names(#[values(Main, Rfq, Marketdata)] of: DatabaseName) {
     "audit", "audit_as_of", "close_audit_partition", "create_audit_partition", "current_tenant",
     "drop_audit_partitions", "give_to_definer", "json_is_readable",
     "json_numbers_are_exact", "make_append_only", "names_secret", "record_audit", "redact",
-    "refuse_change_of_audit_log", "refuse_illegal_transition", "require_tenant", "update_updated_at",
+    "refuse_change_of_audit_log", "refuse_illegal_transition", "require_tenant", "update_updated_at", "visible_text",
 ])]
-#[case::marketdata(Marketdata, &["update_updated_at"])]
+#[case::marketdata(Marketdata, &["update_updated_at", "visible_text"])]
 #[tokio::test]
 async fn what_is_shared_is_equal(#[case] of: DatabaseName, #[case] functions: &[&str]) {
     const NAMES: &str = "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace";

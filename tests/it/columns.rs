@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bedplate::models::{AuditFilter, Claim, OrganizationChanges, PageRequest};
+use bedplate::models::{AuditFilter, Claim, OrganizationChanges, PageRequest, UserChanges};
 use bedplate::{Config, Database, Environment, Error};
 use diesel::sql_types::{Array, Bool, Text};
 use diesel::{QueryableByName, sql_query};
@@ -256,5 +256,38 @@ async fn a_time_that_no_server_takes_is_a_matter_of_configuration(#[future(awt)]
         assert_eq!(config.environment, Environment::Development);
         let refused = Database::connect(config).await.unwrap_err();
         assert_eq!(refused.to_string(), "a time of the pool or a timeout is above 24 days");
+    }
+}
+
+/// Of every character: whether the database and Rust take a title of it for an empty one.
+#[rstest]
+#[tokio::test]
+async fn what_shows_nothing_is_the_same_in_both(#[future(awt)] db: TestDatabase) {
+    let blank = "SELECT chr(n) FROM generate_series(1, 1114111) AS n \
+                  WHERE n NOT BETWEEN 55296 AND 57343 AND visible_text(chr(n)) = '' ORDER BY n";
+    let in_sql = texts(&mut connection(&db.url).await, blank).await;
+    let home = home(&db).await;
+    let title = |title: String| {
+        let (db, home) = (&db, &home);
+        async move {
+            let changes = UserChanges { name: Some(&title), ..UserChanges::default() };
+            db.tenant_tx("rename", &home.context, async |tx| tx.users().update(home.user, changes).await).await
+        }
+    };
+    assert!((4_000..5_000).contains(&in_sql.len()), "{}", in_sql.len());
+    let all: String = in_sql.concat();
+    // All that the database takes for blank, in pieces that are short enough; and what is next to them is not.
+    for piece in all.chars().collect::<Vec<_>>().chunks(200) {
+        let refused = title(piece.iter().collect()).await.unwrap_err();
+        assert_eq!(refused.to_string(), "name is empty");
+    }
+    let edges = in_sql.iter().flat_map(|text| text.chars()).flat_map(|character| {
+        let code = u32::from(character);
+        [code - 1, code + 1].into_iter().filter_map(char::from_u32)
+    });
+    let edges: std::collections::BTreeSet<_> = edges.filter(|edge| *edge != '\0' && !all.contains(*edge)).collect();
+    assert!(edges.len() > 30);
+    for edge in edges {
+        title(edge.to_string()).await.unwrap_or_else(|error| panic!("{edge:?}: {error}"));
     }
 }

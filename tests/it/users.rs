@@ -4,6 +4,7 @@ use bedplate::models::{NewUser, PageRequest, PasswordHash, User, UserChanges, Us
 use bedplate::{Error, Result};
 use rstest::rstest;
 
+use crate::boundary::run;
 use crate::support::builders::{PASSWORD, password_hash};
 use crate::support::{Home, TestDatabase, db, home};
 
@@ -180,4 +181,24 @@ async fn a_hash_is_shown_nowhere(#[future(awt)] db: TestDatabase) {
     let user = db.tenant_tx("find", &home.context, async |tx| tx.users().find(home.user).await).await.unwrap();
     let shown = format!("{user:?} {} {:?}", serde_json::to_string(&user).unwrap(), password_hash().await);
     assert!(!shown.contains("argon2"), "{shown}");
+}
+
+/// An address that looks like another one is the same one: it is taken, and it signs in; clients of SQL write it as Rust
+/// does.
+#[rstest]
+#[case::upper_case("ZO\u{c9}@Example.com")]
+#[case::two_characters("zoe\u{301}@example.com")]
+#[case::nothing_to_see("\u{feff}z\u{200b}o\u{e9}@exam\u{ad}ple.com ")]
+#[tokio::test]
+async fn an_address_that_looks_alike_is_the_same(#[future(awt)] db: TestDatabase, #[case] alike: &str) {
+    let home = home(&db).await;
+    let zoe = create(&db, &home, "zo\u{e9}@example.com", "zoe").await.unwrap();
+    let taken = create(&db, &home, alike, "other").await;
+    assert!(matches!(&taken, Err(Error::Conflict { field, .. }) if field == "email"), "{taken:?}");
+    let found = db.tenant_tx("find", &home.context, async |tx| tx.users().find_by_email(alike).await).await.unwrap();
+    assert_eq!(found.id, zoe.id);
+    assert_eq!(db.authenticate(&home.context, alike, &PASSWORD.into()).await.unwrap().id, zoe.id);
+    let sql = format!("UPDATE users SET email = '{alike}' WHERE username = 'zoe'");
+    let refused = db.system_tx("sql", async |tx| run(tx.connection(), &sql).await).await;
+    assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
 }

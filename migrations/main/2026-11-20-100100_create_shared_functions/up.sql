@@ -135,3 +135,12 @@ COMMENT ON FUNCTION json_is_readable(jsonb) IS
     'For a CHECK on each column of JSON: at most 100 levels, and numbers that 64 bits hold exactly. Clients read it as it was written.';
 REVOKE EXECUTE ON FUNCTION json_is_readable(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION json_is_readable(jsonb) TO bedplate_app, bedplate_system, bedplate_session, bedplate_definer;
+
+-- White space, control and format characters, and others that show nothing (Default_Ignorable_Code_Point of
+-- https://www.unicode.org/reports/tr44/). The test `columns::what_shows_nothing_is_the_same_in_both` compares with Rust's.
+CREATE FUNCTION visible_text(value text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN regexp_replace(value, '[\u0001-\u0020\u007F-\u00A0\u00AD\u034F\u061C\u115F-\u1160\u1680\u17B4-\u17B5\u180B-\u180F\u2000-\u200F\u2028-\u202F\u205F-\u206F\u2800\u3000\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB\U0001BCA0-\U0001BCA3\U0001D173-\U0001D17A\U000E0000-\U000E0FFF]', '', 'g');
+COMMENT ON FUNCTION visible_text(text) IS 'The text without white space and without characters that show nothing: of a blank text, the empty one.';
+REVOKE EXECUTE ON FUNCTION visible_text(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION visible_text(text) TO bedplate_app, bedplate_system;

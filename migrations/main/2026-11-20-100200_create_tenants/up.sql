@@ -14,7 +14,7 @@ CREATE TABLE tenants (
     CONSTRAINT tenants_slug_key UNIQUE (slug),
     -- A slug is a DNS label, so that it can stand in a host name.
     CONSTRAINT tenants_slug_check CHECK (slug ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'),
-    CONSTRAINT tenants_name_check CHECK (btrim(name) <> ''),
+    CONSTRAINT tenants_name_check CHECK (visible_text(name) <> ''),
     CONSTRAINT tenants_type_check CHECK (type IN ('standard', 'premium', 'enterprise', 'internal')),
     CONSTRAINT tenants_status_check CHECK (status IN ('active', 'suspended', 'closed')),
     CONSTRAINT tenants_settings_check CHECK (jsonb_typeof(settings) = 'object')

@@ -18,9 +18,9 @@ CREATE TABLE users (
     CONSTRAINT users_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT users_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     -- Stored normalised, so that a plain = finds it: lower() loses its index under RLS.
-    CONSTRAINT users_email_check CHECK (email = lower(email) AND email ~ '^[^@\s]+@[^@\s]+$'),
-    CONSTRAINT users_username_check CHECK (btrim(username) <> ''),
-    CONSTRAINT users_name_check CHECK (btrim(name) <> ''),
+    CONSTRAINT users_email_check CHECK (email = lower(email) AND email IS NFC NORMALIZED AND email = visible_text(email) AND email ~ '^[^@\s]+@[^@\s]+$'),
+    CONSTRAINT users_username_check CHECK (visible_text(username) <> ''),
+    CONSTRAINT users_name_check CHECK (visible_text(name) <> ''),
     CONSTRAINT users_password_hash_check CHECK (starts_with(password_hash, '$argon2id$')),
     CONSTRAINT users_status_check CHECK (status IN ('active', 'invited', 'suspended', 'deactivated')),
     CONSTRAINT users_deleted_at_check CHECK (deleted_at IS NULL OR status = 'deactivated')

@@ -15,7 +15,7 @@ CREATE TABLE organizations (
     CONSTRAINT organizations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT organizations_slug_key UNIQUE (tenant_id, slug),
     CONSTRAINT organizations_slug_check CHECK (slug ~ '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'),
-    CONSTRAINT organizations_name_check CHECK (btrim(name) <> ''),
+    CONSTRAINT organizations_name_check CHECK (visible_text(name) <> ''),
     CONSTRAINT organizations_settings_check CHECK (jsonb_typeof(settings) = 'object'),
     CONSTRAINT organizations_metadata_check CHECK (jsonb_typeof(metadata) = 'object')
 );

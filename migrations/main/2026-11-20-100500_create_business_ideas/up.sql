@@ -15,7 +15,7 @@ CREATE TABLE business_ideas (
     CONSTRAINT business_ideas_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT business_ideas_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT business_ideas_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES users (tenant_id, id),
-    CONSTRAINT business_ideas_title_check CHECK (btrim(title) <> ''),
+    CONSTRAINT business_ideas_title_check CHECK (visible_text(title) <> ''),
     CONSTRAINT business_ideas_description_check CHECK (char_length(description) BETWEEN 50 AND 5000),
     CONSTRAINT business_ideas_status_check
         CHECK (status IN ('draft', 'submitted', 'evaluating', 'completed', 'archived')),

@@ -26,7 +26,7 @@ CREATE TABLE api_keys (
         REFERENCES users (tenant_id, id) ON DELETE CASCADE,
     CONSTRAINT api_keys_replaced_by_fkey FOREIGN KEY (tenant_id, replaced_by)
         REFERENCES api_keys (tenant_id, id) ON DELETE CASCADE,
-    CONSTRAINT api_keys_name_check CHECK (btrim(name) <> ''),
+    CONSTRAINT api_keys_name_check CHECK (visible_text(name) <> ''),
     CONSTRAINT api_keys_prefix_check CHECK (prefix <> ''),
     CONSTRAINT api_keys_key_hash_check CHECK (octet_length(key_hash) = 32),
     CONSTRAINT api_keys_scopes_check CHECK (array_position(scopes, NULL) IS NULL)

@@ -10,7 +10,7 @@ CREATE TABLE idempotency_keys (
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT idempotency_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT idempotency_keys_key_key UNIQUE (tenant_id, key),
-    CONSTRAINT idempotency_keys_key_check CHECK (btrim(key) <> ''),
+    CONSTRAINT idempotency_keys_key_check CHECK (visible_text(key) <> ''),
     CONSTRAINT idempotency_keys_request_hash_check CHECK (octet_length(request_hash) = 32)
 );
 CREATE INDEX idempotency_keys_created_at_idx ON idempotency_keys (created_at);

@@ -24,7 +24,7 @@ CREATE TABLE form_definitions (
     CONSTRAINT form_definitions_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT form_definitions_name_key UNIQUE (tenant_id, name, version),
     CONSTRAINT form_definitions_id_key UNIQUE (tenant_id, id, version),
-    CONSTRAINT form_definitions_name_check CHECK (btrim(name) <> ''),
+    CONSTRAINT form_definitions_name_check CHECK (visible_text(name) <> ''),
     CONSTRAINT form_definitions_version_check CHECK (version >= 1),
     CONSTRAINT form_definitions_definition_type CHECK (jsonb_typeof(definition) IN ('object', 'boolean')),
     -- By its text: pg_column_size() is what is left after compression.

@@ -9,8 +9,8 @@ CREATE TABLE processed_events (
         CONSTRAINT processed_events_processed_at_time CHECK (processed_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT processed_events_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT processed_events_event_id_key UNIQUE (tenant_id, consumer_group, event_id),
-    CONSTRAINT processed_events_consumer_group_check CHECK (btrim(consumer_group) <> ''),
-    CONSTRAINT processed_events_event_type_check CHECK (btrim(event_type) <> '')
+    CONSTRAINT processed_events_consumer_group_check CHECK (visible_text(consumer_group) <> ''),
+    CONSTRAINT processed_events_event_type_check CHECK (visible_text(event_type) <> '')
 );
 COMMENT ON INDEX processed_events_pkey IS 'A row by its id.';
 COMMENT ON INDEX processed_events_event_id_key IS 'One effect an event and group: process_once.';

@@ -1,1 +1,2 @@
+DROP FUNCTION visible_text(text);
 DROP FUNCTION update_updated_at();

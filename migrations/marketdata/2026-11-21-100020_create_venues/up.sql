@@ -11,9 +11,9 @@ CREATE TABLE venues (
         CONSTRAINT venues_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT venues_pkey PRIMARY KEY (code),
     CONSTRAINT venues_code_check CHECK (code ~ '^[A-Z0-9]{4}$'),
-    CONSTRAINT venues_name_check CHECK (btrim(name) <> ''),
+    CONSTRAINT venues_name_check CHECK (visible_text(name) <> ''),
     CONSTRAINT venues_country_check CHECK (country ~ '^[A-Z]{2}$'),
-    CONSTRAINT venues_timezone_check CHECK (btrim(timezone) <> ''),
+    CONSTRAINT venues_timezone_check CHECK (visible_text(timezone) <> ''),
     CONSTRAINT venues_status_check CHECK (status IN ('active', 'suspended', 'closed'))
 );
 COMMENT ON INDEX venues_pkey IS 'A venue by its code: venues().find, venues().list.';

@@ -15,7 +15,7 @@ CREATE TABLE instruments (
     CONSTRAINT instruments_venue_code_fkey FOREIGN KEY (venue_code) REFERENCES venues (code),
     -- One spelling, so that a plain = finds it.
     CONSTRAINT instruments_symbol_check CHECK (symbol ~ '^[A-Z0-9][A-Z0-9./_-]*$'),
-    CONSTRAINT instruments_name_check CHECK (btrim(name) <> ''),
+    CONSTRAINT instruments_name_check CHECK (visible_text(name) <> ''),
     CONSTRAINT instruments_asset_class_check
         CHECK (asset_class IN ('equity', 'fx', 'bond', 'commodity', 'crypto')),
     CONSTRAINT instruments_currency_check CHECK (currency ~ '^[A-Z]{3}$'),

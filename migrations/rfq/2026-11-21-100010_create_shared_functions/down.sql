@@ -1,3 +1,4 @@
+DROP FUNCTION visible_text(text);
 DROP FUNCTION json_is_readable(jsonb);
 DROP FUNCTION json_numbers_are_exact(jsonb);
 DROP FUNCTION give_to_definer(regprocedure);
