@@ -13,6 +13,8 @@ use tokio_postgres::{Client, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::config::{Config, Environment, StatementCache};
+use super::refusal;
+use super::session_attrs::{Role, SessionAttrs, role};
 use super::url::DatabaseUrl;
 use super::wire::{Heard, Opened};
 use crate::error::{Error, Result};
@@ -29,8 +31,8 @@ const REFUSES_OPTIONS: &str = "startup parameter";
 /// Connects once, outside of any pool.
 ///
 /// # Errors
-/// [`Error::Configuration`] for what waiting does not mend (unknown login or database, wrong password),
-/// [`Error::Unavailable`] for the rest.
+/// [`Error::Configuration`] for what waiting does not mend (unknown login, wrong password, a certificate that is
+/// refused), [`Error::NoDatabase`] for an unknown database, [`Error::Unavailable`] for the rest.
 pub async fn connect(url: &DatabaseUrl) -> Result<AsyncPgConnection> {
     in_time(url, async {
         let (client, connection) = connect_plainly(url).await?;
@@ -64,6 +66,11 @@ pub(super) trait Dial {
         config: tokio_postgres::Config,
         tls: MakeRustlsConnect,
     ) -> impl Future<Output = Result<Self::Connected, Cause>> + Send;
+
+    /// What the server is, for `target_session_attrs`.
+    fn role(
+        connected: &mut Self::Connected,
+    ) -> impl Future<Output = Result<Option<Role>, tokio_postgres::Error>> + Send;
 }
 
 /// As the driver makes it.
@@ -79,26 +86,30 @@ impl Dial for Plainly {
     ) -> Result<(Client, Connection), Cause> {
         config.connect(tls).await.map_err(Cause::Driver)
     }
+
+    async fn role((client, connection): &mut Self::Connected) -> Result<Option<Role>, tokio_postgres::Error> {
+        role(client, connection).await
+    }
 }
 
-/// Connects, with the driver's settings changed by `set`. A login that is refused is tried once more where its URL can
-/// be read again and is another one then.
+/// Connects, with the driver's settings changed by `set`. What waiting does not mend is tried once more where the URL
+/// can be read again and is another one then.
 pub(super) async fn open<D: Dial>(
     url: &DatabaseUrl,
     dial: &D,
     set: impl Fn(&mut tokio_postgres::Config),
 ) -> Result<D::Connected, NotConnected> {
     let Some(origin) = url.origin() else {
-        return once(url, dial, &set).await;
+        return Box::pin(once(url, dial, &set)).await;
     };
     let as_asked = |read: DatabaseUrl| if url.is_for_reading() { read.for_reading() } else { read };
     let newest = origin.newest().map_or_else(|| url.clone(), as_asked);
-    let refused = match once(&newest, dial, &set).await {
-        Err(error) if error.is_refused_login() => error,
+    let refused = match Box::pin(once(&newest, dial, &set)).await {
+        Err(error) if !error.may_pass() => error,
         other => return other,
     };
     match origin.renewed(&newest).await {
-        Some(renewed) => once(&as_asked(renewed), dial, &set).await,
+        Some(renewed) => Box::pin(once(&as_asked(renewed), dial, &set)).await,
         None => Err(refused),
     }
 }
@@ -110,27 +121,46 @@ async fn once<D: Dial>(
 ) -> Result<D::Connected, NotConnected> {
     let not_connected = |cause| NotConnected { url: url.clone(), cause };
     let tls = url.tls().connector().map_err(|error| not_connected(Cause::Tls(error)))?;
-    let mut last = not_connected(Cause::Late);
+    let (mut last, mut second_best) = (None, None);
     for (n, host) in url.each_host() {
         let mut config = host.clone();
         set(&mut config);
+        let connecting = async {
+            let mut connected = dial.dial(config, tls.clone()).await?;
+            let fits = match url.attrs() {
+                SessionAttrs::Any => true,
+                attrs => D::role(&mut connected).await.map_err(Cause::Driver)?.is_some_and(|role| attrs.fit(role)),
+            };
+            Ok::<_, Cause>((connected, fits))
+        };
         // The driver's own limit ends with the TCP connection: a server that hangs would hide the next one.
-        let cause = match timeout(url.host_timeout(), Box::pin(dial.dial(config, tls.clone()))).await {
-            Ok(Ok(connected)) => {
+        let cause = match timeout(url.host_timeout(), Box::pin(connecting)).await {
+            Ok(Ok((connected, true))) => {
                 url.found(n);
                 return Ok(connected);
+            }
+            Ok(Ok((connected, false))) => {
+                second_best.get_or_insert(connected);
+                Cause::Unfit
             }
             Ok(Err(cause)) => cause,
             Err(_) => Cause::Late,
         };
-        last = not_connected(cause);
+        let failure = not_connected(cause);
         // The same login is no better elsewhere; and a pooler is asked again, without what it refuses.
-        if last.is_refused_login() || last.is_of_pooler() {
+        if failure.is_refused_login() || failure.is_of_pooler() {
             url.found(n);
-            break;
+            return Err(failure);
+        }
+        // A host that may come back is worth waiting for, whatever the others say.
+        if failure.may_pass() || last.as_ref().is_none_or(|last: &NotConnected| !last.may_pass()) {
+            last = Some(failure);
         }
     }
-    Err(last)
+    match second_best {
+        Some(connected) if url.attrs() == SessionAttrs::PreferStandby => Ok(connected),
+        _ => Err(last.unwrap_or_else(|| not_connected(Cause::Late))),
+    }
 }
 
 /// Why there is no connection.
@@ -145,13 +175,15 @@ pub(super) enum Cause {
     Socket(std::io::Error),
     Tls(Error),
     Late,
+    /// Not what `target_session_attrs` asks for.
+    Unfit,
 }
 
 impl NotConnected {
     pub(super) fn code(&self) -> Option<&SqlState> {
         match &self.cause {
             Cause::Driver(error) => error.code(),
-            Cause::Socket(_) | Cause::Tls(_) | Cause::Late => None,
+            Cause::Socket(_) | Cause::Tls(_) | Cause::Late | Cause::Unfit => None,
         }
     }
 
@@ -159,12 +191,22 @@ impl NotConnected {
     fn said(&self) -> Option<&str> {
         match &self.cause {
             Cause::Driver(error) => error.as_db_error().map(tokio_postgres::error::DbError::message),
-            Cause::Socket(_) | Cause::Tls(_) | Cause::Late => None,
+            Cause::Socket(_) | Cause::Tls(_) | Cause::Late | Cause::Unfit => None,
         }
     }
 
     fn is_refused_login(&self) -> bool {
         matches!(self.code(), Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION))
+    }
+
+    /// Whether waiting may mend it.
+    fn may_pass(&self) -> bool {
+        match &self.cause {
+            Cause::Driver(error) => matches!(refusal::of_driver(&self.url, error), Error::Unavailable { .. }),
+            Cause::Tls(_) => false,
+            Cause::Socket(error) => matches!(refusal::of_io(&self.url, "", error), Error::Unavailable { .. }),
+            Cause::Late | Cause::Unfit => true,
+        }
     }
 
     /// A pooler takes no settings of its own from a client.
@@ -175,32 +217,14 @@ impl NotConnected {
 
 impl From<NotConnected> for Error {
     fn from(NotConnected { url, cause }: NotConnected) -> Self {
-        const REFUSED: [SqlState; 3] = [
-            SqlState::INVALID_PASSWORD,
-            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-            SqlState::INSUFFICIENT_PRIVILEGE,
-        ];
-        let error = match cause {
-            Cause::Driver(error) => error,
-            Cause::Socket(error) => {
-                return Self::Unavailable { message: format!("{url}: error connecting to server: {error}") };
-            }
-            Cause::Tls(error) => return error,
-            Cause::Late => return Self::Unavailable { message: format!("{url}: no answer in time") },
-        };
-        match (error.as_db_error(), error.code()) {
-            (_, Some(&SqlState::INVALID_CATALOG_NAME)) => {
-                Self::NoDatabase { url: url.to_string(), database: url.database().to_owned() }
-            }
-            (Some(said), Some(code)) if REFUSED.contains(code) => Self::configuration(format!(
-                "{url} refused the connection: {}; check user, password and database of the URL",
-                said.message()
-            )),
-            (Some(said), _) => Self::Unavailable { message: format!("{url}: {}", said.message()) },
-            (None, _) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                Self::Unavailable { message: format!("{url}: {error}{cause}") }
-            }
+        match cause {
+            Cause::Driver(error) => refusal::of_driver(&url, &error),
+            Cause::Socket(error) => refusal::of_io(&url, "error connecting to server", &error),
+            Cause::Tls(error) => error,
+            Cause::Late => Self::Unavailable { message: format!("{url}: no answer in time") },
+            Cause::Unfit => Self::Unavailable {
+                message: format!("{url}: no host is what target_session_attrs={} asks for", url.attrs()),
+            },
         }
     }
 }
@@ -233,7 +257,7 @@ impl Session {
         });
         let fact = |column: &str| login.and_then(|row| row.try_get(column).ok().flatten()).unwrap_or_default();
         check_login(config, fact("bypasses_policies") == "t", fact("messages"))?;
-        let pooled = fact("direct") != "yes";
+        let pooled = url.says_pooled() || fact("direct") != "yes";
         let prepares = match config.statement_cache {
             StatementCache::On => true,
             StatementCache::Off => false,
@@ -245,6 +269,11 @@ impl Session {
 
     async fn open(url: &DatabaseUrl) -> Result<Heard, NotConnected> {
         open(url, &Listened, |config| {
+            // A pooler takes no settings, and whoever says that there is one is not asked.
+            if url.says_pooled() {
+                config.application_name("bedplate");
+                return;
+            }
             let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
             config.application_name("bedplate").options(format!("{own}{DIRECT}"));
         })
@@ -281,6 +310,10 @@ impl Dial for Listened {
 
     async fn dial(&self, config: tokio_postgres::Config, tls: MakeRustlsConnect) -> Result<Heard, Cause> {
         Heard::connect(config, tls).await
+    }
+
+    async fn role(heard: &mut Heard) -> Result<Option<Role>, tokio_postgres::Error> {
+        heard.role().await
     }
 }
 

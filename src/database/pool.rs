@@ -147,10 +147,15 @@ impl Pool {
                     _place: place,
                 });
             }
+            let failure = self.last_failure.get();
+            // Waiting does not mend it. An older failure says nothing: somebody may have mended it meanwhile.
+            if let Some(Failure { message, .. }) = failure.as_ref().filter(|last| !last.may_pass && last.at >= asked) {
+                return Err(Error::configuration(message));
+            }
             if Instant::now() >= until {
-                let failure = self.last_failure.get();
+                let message = failure.map(|failure| failure.message);
                 return Err(Error::Unavailable {
-                    message: failure.unwrap_or_else(|| "connecting takes too long".into()),
+                    message: message.unwrap_or_else(|| "connecting takes too long".into()),
                 });
             }
         }
@@ -161,7 +166,8 @@ impl Pool {
         let state = self.state();
         let is_short = state.idle_connections == 0 && state.connections < self.max_size();
         match self.last_failure.get().filter(|_| is_short) {
-            Some(message) => Error::Unavailable { message },
+            Some(Failure { message, may_pass: false, .. }) => Error::configuration(message),
+            Some(Failure { message, .. }) => Error::Unavailable { message },
             None => Error::Timeout { waited_for: WaitedFor::Connection },
         }
     }
@@ -172,7 +178,7 @@ impl Pool {
             Ok(Ok(_)) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) if self.places.available_permits() == 0 => Some(format!("none came free within {within:?}")),
-            Err(_) => self.last_failure.get(),
+            Err(_) => self.last_failure.get().map(|failure| failure.message),
         }
     }
 
@@ -276,22 +282,25 @@ impl bb8::ManageConnection for Manager {
     type Connection = Pooled;
     type Error = Error;
 
-    /// Goes on trying for as long as somebody waits: bb8 itself would pause for longer and longer.
+    /// Goes on trying what may pass for as long as somebody waits: bb8 itself would pause for longer and longer.
     async fn connect(&self) -> Result<Pooled> {
         loop {
             let error = match self.session.connect(&self.url).await {
                 Ok(connection) => return Ok(self.made(connection)),
                 Err(error) => error,
             };
-            self.last_failure.set(Some(match &error {
+            let message = match &error {
                 Error::Unavailable { message } => message.clone(),
                 other => other.to_string(),
-            }));
-            if !self.is_wanted() {
+            };
+            let is_wrong = matches!(error, Error::Configuration { .. } | Error::NoDatabase { .. });
+            // What is read again may have been changed.
+            let may_pass = !is_wrong || self.url.origin().is_some();
+            self.last_failure.set(Some(Failure { message, may_pass, at: Instant::now() }));
+            if !may_pass || !self.is_wanted() {
                 return Err(error);
             }
-            // A login that is refused is not mended by asking again soon.
-            let pause = if matches!(error, Error::Unavailable { .. }) { RECONNECT } else { 5 * RECONNECT };
+            let pause = if is_wrong { 5 * RECONNECT } else { RECONNECT };
             sleep(jittered(pause)).await;
         }
     }
@@ -332,19 +341,29 @@ impl Outdated {
 }
 
 /// Why there is no connection at present.
+#[derive(Debug, Clone)]
+struct Failure {
+    message: String,
+    /// Whether waiting may mend it.
+    may_pass: bool,
+    at: Instant,
+}
+
 #[derive(Debug, Clone, Default)]
-struct LastFailure(Arc<Mutex<Option<String>>>);
+struct LastFailure(Arc<Mutex<Option<Failure>>>);
 
 impl LastFailure {
-    fn get(&self) -> Option<String> {
+    fn get(&self) -> Option<Failure> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The same failure is logged once.
-    fn set(&self, failure: Option<String>) {
+    fn set(&self, failure: Option<Failure>) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = failure.as_ref().filter(|failure| last.as_ref() != Some(failure)) {
-            tracing::warn!(%error, "connections of the pool cannot be made");
+        if let Some(Failure { message, .. }) = &failure
+            && last.as_ref().is_none_or(|last| last.message != *message)
+        {
+            tracing::warn!(error = message, "connections of the pool cannot be made");
         }
         *last = failure;
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::url::DatabaseUrl;
+use super::url::{DatabaseUrl, Libpq};
 use crate::error::{Error, Result};
 
 /// A source that has just been read is not asked again sooner: a wrong password would otherwise run a command for
@@ -85,6 +85,7 @@ impl Origin {
     /// the caller does not wait for it, so that the next one finds what was read.
     pub(super) async fn renewed(&self, refused: &DatabaseUrl) -> Option<DatabaseUrl> {
         let (origin, refused) = (self.clone(), refused.clone());
+        let libpq = refused.libpq().clone();
         let reading = tokio::spawn(async move {
             let mut last = origin.read.lock().await;
             let differs = |url: &DatabaseUrl| url.reveal() != refused.reveal();
@@ -92,7 +93,7 @@ impl Origin {
             if known.is_some() || last.is_some_and(|read| read.elapsed() < AT_MOST_EVERY) {
                 return known;
             }
-            let read = origin.read_again().await;
+            let read = origin.read_again(&libpq).await;
             *last = Some(Instant::now());
             match read {
                 Ok(url) => {
@@ -108,7 +109,7 @@ impl Origin {
         reading.await.ok().flatten()
     }
 
-    async fn read_again(&self) -> Result<DatabaseUrl> {
+    async fn read_again(&self, libpq: &Libpq) -> Result<DatabaseUrl> {
         let late = |_| Error::configuration("the command that prints the URL takes too long: it was ended");
         let read = match &self.source {
             Source::File(_) => self.source.read()?,
@@ -117,7 +118,7 @@ impl Origin {
                 printed(tokio::time::timeout(COMMAND_TIMEOUT, output).await.map_err(late)?)?
             }
         };
-        let url: DatabaseUrl = read.expose_secret().parse()?;
+        let url = DatabaseUrl::read(read.expose_secret(), libpq)?;
         self.database.as_ref().map_or(Ok(url.clone()), |database| url.with_database(database))
     }
 }

@@ -46,19 +46,26 @@ pub(super) struct Tls {
 impl Tls {
     /// As libpq has it: with root certificates at hand, `require` looks at them too; those of the system vouch for
     /// anybody's host, so that a weaker mode than `verify-full` would prove nothing.
-    pub(super) fn new(mode: TlsMode, roots: Option<String>) -> Result<Self> {
-        let mode = match (mode, roots.as_deref()) {
+    pub(super) fn new(mode: Option<TlsMode>, roots: Option<String>) -> Result<Self> {
+        let by_default = if roots.as_deref() == Some("system") { TlsMode::VerifyFull } else { TlsMode::default() };
+        let mode = match (mode.unwrap_or(by_default), roots.as_deref()) {
             (TlsMode::VerifyCa, None) => {
-                return Err(Error::configuration("sslmode=verify-ca needs sslrootcert: a file of root certificates"));
+                return Err(Error::configuration(
+                    "sslmode=verify-ca needs sslrootcert (or PGSSLROOTCERT): a file of root certificates",
+                ));
             }
-            (TlsMode::Disable | TlsMode::VerifyFull, _) | (_, None) => mode,
+            (mode @ (TlsMode::Disable | TlsMode::VerifyFull), _) | (mode, None) => mode,
             (_, Some("system")) => {
                 return Err(Error::configuration("sslrootcert=system needs sslmode=verify-full"));
             }
             (TlsMode::Require, Some(_)) => TlsMode::VerifyCa,
-            (TlsMode::Prefer | TlsMode::VerifyCa, Some(_)) => mode,
+            (mode @ (TlsMode::Prefer | TlsMode::VerifyCa), Some(_)) => mode,
         };
         Ok(Self { mode, roots, connector: OnceLock::new() })
+    }
+
+    pub(super) fn mode(&self) -> TlsMode {
+        self.mode
     }
 
     /// Root certificates are read once, when they are first needed.

@@ -1,18 +1,29 @@
 //! The URL of a database, which keeps its password to itself.
 
+mod environment;
+mod options;
+mod parse;
+mod passfile;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::Host;
 
 use super::secret::Origin;
-use super::tls::{Tls, TlsMode};
+use super::session_attrs::SessionAttrs;
+use super::tls::Tls;
 use crate::error::{Error, Result};
+pub(super) use environment::Libpq;
+use parse::Parts;
 
 /// What has a meaning in a URL, and so cannot stand in a user's or a database's name as it is.
 const RESERVED: &AsciiSet =
@@ -26,7 +37,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// `sslmode` is `disable`, `prefer` (the default), `require`, `verify-ca` or `verify-full`; `sslrootcert` names a
 /// file of root certificates, or is `system` (the default). Several hosts (`host1:5432,host2:5432`) are tried in
-/// their order, beginning with the one that was connected to last; `target_session_attrs` is `read-write` where there are several, otherwise `any`.
+/// their order, beginning with the one that was connected to last; `target_session_attrs` is `read-write` where there
+/// are several, otherwise `any`. `pgbouncer=true` says that a pooler in transaction mode is in between.
+///
+/// What a URL leaves out comes from `PGHOST`, `PGPORT`, `PGUSER`, `PGDATABASE`, `PGPASSWORD`, `~/.pgpass` (or
+/// `PGPASSFILE`), `PGSSLMODE` and `PGSSLROOTCERT`, as in libpq; other variables of libpq are not read.
 #[derive(Clone)]
 pub struct DatabaseUrl {
     secret: SecretString,
@@ -38,6 +53,25 @@ pub struct DatabaseUrl {
     origin: Option<Arc<Origin>>,
     /// A server that takes no writes will do.
     reads: bool,
+    /// What the URL says.
+    attrs: Option<SessionAttrs>,
+    /// It says that a pooler is in between.
+    pooled: bool,
+    password_from: Arc<PasswordFrom>,
+    libpq: Libpq,
+}
+
+/// Where the password was found.
+#[derive(Debug)]
+pub(super) enum PasswordFrom {
+    Url,
+    /// `PGPASSWORD`.
+    Variable,
+    File(PathBuf),
+    /// `ignored`: why the file of passwords was.
+    Nowhere {
+        ignored: Option<String>,
+    },
 }
 
 /// A connection that is silent for so long is asked whether it is still there.
@@ -72,7 +106,7 @@ impl DatabaseUrl {
         let mark = if options.is_empty() { "" } else { "?" };
         let named = utf8_percent_encode(database, RESERVED);
         let url = format!("{}{}/{named}{mark}{}", parts.login, parts.hosts, options.join("&"));
-        let url: Self = url.parse()?;
+        let url = parse::read(&url, &self.libpq)?;
         if url.database() != database {
             return Err(not_a_url());
         }
@@ -85,6 +119,18 @@ impl DatabaseUrl {
     /// # Errors
     /// [`Error::Configuration`] for what makes no URL.
     pub fn from_parts(host: &str, port: u16, database: &str, user: &str, password: &SecretString) -> Result<Self> {
+        Self::of_parts(host, port, database, user, password, &Libpq::of_process())
+    }
+
+    /// The same, with these variables of libpq.
+    pub(super) fn of_parts(
+        host: &str,
+        port: u16,
+        database: &str,
+        user: &str,
+        password: &SecretString,
+        libpq: &Libpq,
+    ) -> Result<Self> {
         if host.contains(',') {
             return Err(Error::configuration("several hosts are named by a URL alone"));
         }
@@ -92,7 +138,7 @@ impl DatabaseUrl {
         let host = if host.contains(':') { format!("[{host}]") } else { escaped(host).to_string() };
         let password = Some(password.expose_secret()).filter(|password| !password.is_empty());
         let password = password.map(|password| format!(":{}", escaped(password))).unwrap_or_default();
-        format!("postgres://{}{password}@{host}:{port}/{}", escaped(user), escaped(database)).parse()
+        parse::read(&format!("postgres://{}{password}@{host}:{port}/{}", escaped(user), escaped(database)), libpq)
     }
 
     /// `host:port`, of each host.
@@ -112,13 +158,33 @@ impl DatabaseUrl {
     }
 
     /// The same for who only reads: of several hosts the first that answers will do, unless the URL says otherwise.
-    pub(super) fn for_reading(mut self) -> Self {
-        let says_which = self.reveal().contains("target_session_attrs=");
-        for config in self.hosts.iter_mut().filter(|_| !says_which) {
-            config.target_session_attrs(TargetSessionAttrs::Any);
-        }
-        self.reads = true;
-        self
+    pub(super) fn for_reading(self) -> Self {
+        Self { reads: true, ..self }
+    }
+
+    /// What a server has to be.
+    pub(super) fn attrs(&self) -> SessionAttrs {
+        let by_default = if self.hosts.len() > 1 && !self.reads { SessionAttrs::ReadWrite } else { SessionAttrs::Any };
+        self.attrs.unwrap_or(by_default)
+    }
+
+    /// `pgbouncer=true`.
+    pub(super) fn says_pooled(&self) -> bool {
+        self.pooled
+    }
+
+    pub(super) fn password_from(&self) -> &PasswordFrom {
+        &self.password_from
+    }
+
+    /// The variables of libpq that it was read with.
+    pub(super) fn libpq(&self) -> &Libpq {
+        &self.libpq
+    }
+
+    /// Reads one with these variables of libpq.
+    pub(super) fn read(url: &str, libpq: &Libpq) -> Result<Self> {
+        parse::read(url, libpq)
     }
 
     pub(super) fn is_for_reading(&self) -> bool {
@@ -166,91 +232,12 @@ impl DatabaseUrl {
     }
 }
 
-/// A URL, cut where the driver cuts it: at the first `@`, then at `?`, then at `/`.
-struct Parts<'u> {
-    /// With the scheme and the `@`.
-    login: &'u str,
-    hosts: &'u str,
-    /// With the `/`.
-    path: &'u str,
-    query: &'u str,
-}
-
-impl<'u> Parts<'u> {
-    fn of(url: &'u str) -> Result<Self> {
-        let scheme = ["postgres://", "postgresql://"].iter().find(|scheme| url.starts_with(**scheme));
-        let scheme = scheme.ok_or_else(not_a_url)?.len();
-        let (login, rest) = url.split_at(url[scheme..].find('@').map_or(scheme, |at| scheme + at + 1));
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (hosts, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        Ok(Self { login, hosts, path, query })
-    }
-
-    fn options(&self) -> impl Iterator<Item = &'u str> {
-        self.query.split('&').filter(|option| !option.is_empty())
-    }
-}
-
 impl FromStr for DatabaseUrl {
     type Err = Error;
 
     fn from_str(url: &str) -> Result<Self> {
-        let url = url.trim();
-        let parts = Parts::of(url)?;
-        let (mut mode, mut roots, mut known) = (TlsMode::default(), None, Vec::new());
-        for option in parts.options() {
-            let (name, value) = option.split_once('=').ok_or_else(not_a_url)?;
-            let value = || percent_decode_str(value).decode_utf8().map_err(|_| bad_option(name));
-            match name {
-                "sslmode" => mode = value()?.parse().map_err(|_| bad_option(name))?,
-                "sslrootcert" => roots = Some(value()?.into_owned()),
-                // They are for one host: beside hosts they would name others, or none.
-                "host" | "hostaddr" | "port" | "load_balance_hosts" if !parts.hosts.is_empty() => {
-                    return Err(bad_option(name));
-                }
-                _ => known.push(option),
-            }
-        }
-        let query = known.join("&");
-        let several = parts.hosts.contains(',');
-        let names = |name: &str| known.iter().any(|option| option.starts_with(name));
-        let mut hosts = Vec::new();
-        for host in parts.hosts.split(',') {
-            // The parser's error is left out: it can show parts of the URL.
-            let parsed: Result<tokio_postgres::Config, _> =
-                format!("{}{host}{}?{query}", parts.login, parts.path).parse();
-            let mut config = parsed.map_err(|_| wrong_option(&known).unwrap_or_else(not_a_url))?;
-            if config.get_hosts().is_empty() {
-                return Err(not_a_url());
-            }
-            config.ssl_mode(match mode {
-                TlsMode::Disable => SslMode::Disable,
-                TlsMode::Prefer => SslMode::Prefer,
-                TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
-            });
-            if several && !names("target_session_attrs=") {
-                config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-            }
-            config.connect_timeout(config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT) / 2);
-            // A host that is switched off says no goodbye: without these, its connections would be waited on for hours.
-            if !names("keepalives") {
-                config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE / 3).keepalives_retries(3);
-            }
-            if config.get_tcp_user_timeout().is_none() {
-                config.tcp_user_timeout(2 * KEEPALIVE);
-            }
-            hosts.push(config);
-        }
-        let tls = Tls::new(mode, roots)?.into();
-        Ok(Self { secret: url.to_owned().into(), hosts, first: Arc::default(), tls, origin: None, reads: false })
+        parse::read(url, &Libpq::of_process())
     }
-}
-
-/// The first that the driver does not take.
-fn wrong_option(options: &[&str]) -> Option<Error> {
-    let alone = |option: &str| format!("postgres://localhost?{option}").parse::<tokio_postgres::Config>();
-    let wrong = options.iter().find(|option| alone(option).is_err())?;
-    Some(bad_option(wrong.split('=').next().unwrap_or_default()))
 }
 
 fn not_a_url() -> Error {
@@ -258,14 +245,6 @@ fn not_a_url() -> Error {
         "the database URL cannot be read: write postgres://user:password@host:port/database \
          (special characters of a password percent-encoded)",
     )
-}
-
-/// What is no name is not shown: a password with a `?` in it, for example.
-fn bad_option(name: &str) -> Error {
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
-        return not_a_url();
-    }
-    Error::configuration(format!("the database URL's option {name:?} is unknown or has a value that is not allowed"))
 }
 
 /// Without the password.
@@ -278,69 +257,5 @@ impl fmt::Display for DatabaseUrl {
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DatabaseUrl({self})")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[test]
-    fn several_hosts_keep_their_order_and_want_a_writable_one() {
-        let url: DatabaseUrl =
-            "postgres://u:s3cr%40t@a:5432,b:5433/main?sslmode=disable&connect_timeout=2".parse().unwrap();
-        assert_eq!(url.to_string(), "postgres://u@a:5432,b:5433/main");
-        let attributes = |url: &DatabaseUrl| url.hosts[1].get_target_session_attrs();
-        assert_eq!(attributes(&url), TargetSessionAttrs::ReadWrite);
-        assert_eq!((url.host_timeout(), url.connect_timeout()), (Duration::from_secs(2), Duration::from_secs(4)));
-        let other = url.with_database("o/ther").unwrap();
-        assert_eq!(other.reveal(), "postgres://u:s3cr%40t@a:5432,b:5433/o%2Fther?sslmode=disable&connect_timeout=2");
-        assert_eq!(other.database(), "o/ther");
-        assert_eq!(attributes(&url.for_reading()), TargetSessionAttrs::Any);
-        let any: DatabaseUrl = "postgres://u@a,b/main?target_session_attrs=any".parse().unwrap();
-        assert_eq!(attributes(&any), TargetSessionAttrs::Any);
-    }
-
-    #[rstest]
-    #[case("postgres://u:p?w/x@h:5433/d?sslmode=verify-full", "postgres://u:p?w/x@h:5433/other?sslmode=verify-full")]
-    #[case("postgres://u@h/?dbname=main&sslmode=require", "postgres://u@h/other?sslmode=require")]
-    #[case("postgresql://u@[::1]:5433", "postgresql://u@[::1]:5433/other")]
-    #[case("postgres://u@%2Fvar%2Frun/d", "postgres://u@%2Fvar%2Frun/other")]
-    fn another_database_of_any_url(#[case] url: &str, #[case] other: &str) {
-        let url: DatabaseUrl = url.parse().unwrap();
-        let made = url.with_database("other").unwrap();
-        assert_eq!((made.reveal(), made.database()), (other, "other"));
-        assert_eq!(made.hosts(), url.hosts());
-        assert_eq!(made.hosts[0].get_ssl_mode(), url.hosts[0].get_ssl_mode());
-    }
-
-    #[rstest]
-    #[case("db.example", "p%40x", "db.example:5432")]
-    #[case("::1", "a@b:c/d?e", "[::1]:5432")]
-    #[case("/var/run", "", "/var/run:5432")]
-    fn parts_are_escaped(#[case] host: &str, #[case] password: &str, #[case] hosts: &str) {
-        let url = DatabaseUrl::from_parts(host, 5432, "d%/b", "u:%", &password.to_owned().into()).unwrap();
-        assert_eq!((url.user(), url.database()), ("u:%", "d%/b"));
-        assert_eq!(url.hosts[0].get_password().unwrap_or_default(), password.as_bytes());
-        assert_eq!(
-            url.hosts().trim_start_matches('[').replace("]:", ":"),
-            hosts.trim_start_matches('[').replace("]:", ":")
-        );
-    }
-
-    #[rstest]
-    #[case("postgres://u:pw@h/d?sslmode=verify", "option \"sslmode\"")]
-    #[case("postgres://u:pw@h/d?sslcert=x", "option \"sslcert\"")]
-    #[case("postgres://u:pw@h/d?target_session_attrs=prefer-standby", "option \"target_session_attrs\"")]
-    #[case("postgres://u:pw@h/d?sslmode=require&sslrootcert=system", "sslrootcert=system")]
-    #[case("postgres://u:pw@h/d?sslmode=verify-ca", "needs sslrootcert")]
-    #[case("postgres://u:pw@a,b/d?port=5433", "option \"port\"")]
-    #[case("postgres://u:pw@h/d?hostaddr=127.0.0.1", "option \"hostaddr\"")]
-    #[case("postgres://u:a@pw?h/d?sslmode=require", "cannot be read")]
-    fn an_option_that_is_wrong_is_named(#[case] url: &str, #[case] said: &str) {
-        let message = url.parse::<DatabaseUrl>().unwrap_err().to_string();
-        assert!(message.contains(said) && !message.contains("pw"), "{message}");
     }
 }

@@ -19,12 +19,16 @@ use super::connect::connect_plainly;
 use super::pool::Pool;
 use super::tenant::Tx;
 use super::url::DatabaseUrl;
+use crate::error::Error;
 
 /// Between two notifications.
 const DEBOUNCE: Duration = Duration::from_millis(5);
 
 /// Before a lost connection is tried again.
 const RECONNECT: Duration = Duration::from_millis(500);
+
+/// Before one is tried again that waiting alone does not mend.
+const SELDOM: Duration = Duration::from_mins(1);
 
 /// What there is news of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +93,7 @@ impl Waker {
             let sql: Vec<_> = named.map(|channel| format!("NOTIFY {}", channel.name())).collect();
             // It need not wait for the disk: what a crash takes back, nobody hears of.
             let sql = format!("SET LOCAL synchronous_commit = off; {}", sql.join("; "));
-            let sent = async { Ok::<_, crate::Error>(pool.get().await?.batch_execute(&sql).await?) };
+            let sent = async { Ok::<_, Error>(pool.get().await?.batch_execute(&sql).await?) };
             if let Err(error) = sent.await {
                 tracing::debug!(%error, "nobody was woken");
             }
@@ -112,10 +116,18 @@ impl Wakeups {
         let (url, wakes) = (url.clone(), woken.clone());
         let listener = tokio::spawn(async move {
             loop {
-                if let Err(error) = listen(&url, channel, &wakes).await {
-                    tracing::debug!(%error, channel = channel.name(), "listening is tried again");
-                }
-                tokio::time::sleep(RECONNECT).await;
+                let pause = match listen(&url, channel, &wakes).await {
+                    Err(error @ (Error::Configuration { .. } | Error::NoDatabase { .. })) => {
+                        tracing::warn!(%error, channel = channel.name(), "nothing listens: news is looked for instead");
+                        SELDOM
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, channel = channel.name(), "listening is tried again");
+                        RECONNECT
+                    }
+                    Ok(()) => RECONNECT,
+                };
+                tokio::time::sleep(pause).await;
             }
         });
         Self { woken, listener }
@@ -136,7 +148,7 @@ impl Drop for Wakeups {
 
 /// Until the connection is lost.
 async fn listen(url: &DatabaseUrl, channel: Channel, woken: &Notify) -> crate::Result<()> {
-    let lost = |error: tokio_postgres::Error| crate::Error::Unavailable { message: error.to_string() };
+    let lost = |error: tokio_postgres::Error| Error::Unavailable { message: error.to_string() };
     let (client, mut connection) = connect_plainly(url).await?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
     let sql = format!("LISTEN {}", channel.name());

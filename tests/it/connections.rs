@@ -82,7 +82,7 @@ async fn each_mode_of_tls_refuses_what_it_says() {
     ] {
         let error = encrypted(host, &options).await.unwrap_err();
         assert!(
-            matches!(&error, Error::Unavailable { message } if message.contains("certificate")),
+            matches!(&error, Error::Configuration { message } if message.contains("certificate")),
             "{options}: {error:?}"
         );
     }
@@ -109,7 +109,7 @@ async fn each_mode_of_tls_refuses_what_it_says() {
     while encrypted("127.0.0.1", "sslmode=prefer").await.unwrap() {
         tokio::task::yield_now().await;
     }
-    assert!(matches!(encrypted("127.0.0.1", "sslmode=require").await.unwrap_err(), Error::Unavailable { .. }));
+    assert!(matches!(encrypted("127.0.0.1", "sslmode=require").await.unwrap_err(), Error::Configuration { .. }));
 }
 
 /// Whoever owns the data: the server refuses a key that it does not own.
@@ -130,9 +130,42 @@ async fn of_several_hosts_the_one_that_writes_is_found() {
         let mut config = primary.config();
         config.app_url = Some(url.clone());
         home(&Database::connect(config).await.unwrap()).await;
-        let read_only: DatabaseUrl = format!("{}?target_session_attrs=read-only", url.reveal()).parse().unwrap();
-        let mut standby = connection(&read_only).await;
-        assert_eq!(crate::support::texts(&mut standby, "SELECT pg_is_in_recovery()").await, ["true"]);
+        for (attrs, is_standby) in [
+            ("read-write", "false"),
+            ("primary", "false"),
+            ("read-only", "true"),
+            ("standby", "true"),
+            ("prefer-standby", "true"),
+        ] {
+            let wanted: DatabaseUrl = format!("{}?target_session_attrs={attrs}", url.reveal()).parse().unwrap();
+            // The second time it begins with the host that was found.
+            for _ in 0..2 {
+                let mut found = connection(&wanted).await;
+                assert_eq!(
+                    crate::support::texts(&mut found, "SELECT pg_is_in_recovery()").await,
+                    [is_standby],
+                    "{attrs}"
+                );
+            }
+        }
+    }
+    // One host: it is what is asked for, or there is none.
+    for (url, attrs, fits) in [
+        (app, "primary", true),
+        (app, "standby", false),
+        (app, "read-only", false),
+        (app, "prefer-standby", true),
+        (&beside, "standby", true),
+        (&beside, "primary", false),
+        (&beside, "read-write", false),
+        (&beside, "any", true),
+    ] {
+        let wanted: DatabaseUrl = format!("{}?target_session_attrs={attrs}", url.reveal()).parse().unwrap();
+        match bedplate::database::connect(&wanted).await.map(drop) {
+            Ok(()) => assert!(fits, "{attrs}"),
+            Err(Error::Unavailable { message }) => assert!(!fits && message.contains(attrs), "{message}"),
+            Err(error) => panic!("{error:?}"),
+        }
     }
     // A write on the standby itself is told as what it is.
     let mut config = primary.config();

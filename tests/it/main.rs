@@ -28,6 +28,7 @@ mod cli;
 mod cli_output;
 mod columns;
 mod compose;
+mod connecting;
 mod connections;
 mod diesel_cli;
 mod doctor;

@@ -9,7 +9,7 @@ use super::{Config, Environment, Logins, StatementCache};
 use crate::database::name::DatabaseName;
 use crate::database::private_server::PrivateServer;
 use crate::database::secret::{Origin, Source};
-use crate::database::url::DatabaseUrl;
+use crate::database::url::{DatabaseUrl, Libpq};
 use crate::error::{Error, Result};
 
 /// The most replicas that are asked for.
@@ -145,6 +145,7 @@ fn number(vars: &HashMap<String, String>, name: &str) -> Result<Option<u64>> {
 /// `NAME`, the content of the file that `NAME_FILE` names, or what the command `NAME_COMMAND` prints.
 fn named_url(vars: &HashMap<String, String>, name: &str) -> Result<Option<DatabaseUrl>> {
     let in_context = |error: Error| Error::configuration(format!("{name}: {error}"));
+    let libpq = Libpq::of_vars(vars);
     let of = |suffix: &str| get(vars, &format!("{name}{suffix}")).map(str::to_owned);
     let set = [of(""), of("_FILE"), of("_COMMAND")];
     if set.iter().flatten().count() > 1 {
@@ -153,12 +154,13 @@ fn named_url(vars: &HashMap<String, String>, name: &str) -> Result<Option<Databa
         )));
     }
     let source = match set {
-        [Some(url), _, _] => return url.parse().map(Some).map_err(in_context),
+        [Some(url), _, _] => return DatabaseUrl::read(&url, &libpq).map(Some).map_err(in_context),
         [None, Some(path), _] => Source::File(path),
         [None, None, Some(command)] => Source::Command(command),
         [None, None, None] => return Ok(None),
     };
-    let url: DatabaseUrl = source.read().and_then(|url| url.expose_secret().parse()).map_err(in_context)?;
+    let read = source.read().and_then(|url| DatabaseUrl::read(url.expose_secret(), &libpq));
+    let url = read.map_err(in_context)?;
     Ok(Some(url.read_from(Origin::new(source))))
 }
 
@@ -171,7 +173,8 @@ fn url_of_parts(vars: &HashMap<String, String>) -> Result<Option<DatabaseUrl>> {
     let port = get(vars, "DB_PORT").unwrap_or("5432");
     let port = port.parse().map_err(|_| Error::configuration(format!("DB_PORT is {port:?}: write a port number")))?;
     let password = SecretString::from(get(vars, "DB_PASSWORD").unwrap_or_default());
-    DatabaseUrl::from_parts(needed("DB_HOST")?, port, needed("DB_NAME")?, needed("DB_USER")?, &password).map(Some)
+    let (host, name, user) = (needed("DB_HOST")?, needed("DB_NAME")?, needed("DB_USER")?);
+    DatabaseUrl::of_parts(host, port, name, user, &password, &Libpq::of_vars(vars)).map(Some)
 }
 
 fn private_urls() -> Result<(DatabaseUrl, Option<DatabaseUrl>)> {
@@ -255,7 +258,7 @@ mod tests {
 
     #[rstest]
     #[case(&[("DATABASE_URL", "mysql://root:pw@db/x")], "DATABASE_URL: the database URL cannot be read")]
-    #[case(&[("DATABASE_URL", "postgres://u:pw@host:notaport/x")], "cannot be read")]
+    #[case(&[("DATABASE_URL", "postgres://u:pw@host:notaport/x")], "port cannot be read")]
     #[case(&[("DATABASE_URL", URL), ("BEDPLATE_ENV", "prod")], "BEDPLATE_ENV is \"prod\"")]
     #[case(&[("DATABASE_URL", URL), ("BEDPLATE_DATABASES", "main,books")], "BEDPLATE_DATABASES is \"main,books\"")]
     #[case(&[("DATABASE_URL", URL), ("RFQ_DATABASE_URL", "mysql://root:pw@db/x")], "RFQ_DATABASE_URL: the database URL")]

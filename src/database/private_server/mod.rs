@@ -18,7 +18,7 @@ use rand::distr::{Alphanumeric, SampleString as _};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::url::DatabaseUrl;
+use super::url::{DatabaseUrl, Libpq};
 use crate::error::{Error, Result};
 use account::Account;
 use binaries::Binaries;
@@ -258,7 +258,9 @@ impl State {
     }
 
     fn url(&self, user: &str, password: &str, database: &str) -> Result<DatabaseUrl> {
-        DatabaseUrl::from_parts("127.0.0.1", self.port, database, user, &SecretString::from(password.to_owned()))
+        // libpq's variables are those of other servers.
+        let password = SecretString::from(password.to_owned());
+        DatabaseUrl::of_parts("127.0.0.1", self.port, database, user, &password, &Libpq::nothing())
     }
 
     fn admin_of(&self, database: &str) -> Result<DatabaseUrl> {

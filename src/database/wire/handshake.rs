@@ -17,6 +17,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Listening, Wire};
 
+/// What the driver takes for a failure of TLS.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 type OverTls = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 /// Makes streams that are listened to.
@@ -65,15 +68,16 @@ pub(in crate::database) struct Handshake {
 
 impl TlsConnect<Socket> for Handshake {
     type Stream = Listening<Plain>;
-    type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Listening<Plain>>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Listening<Plain>, BoxError>>;
 
     fn connect(self, mut socket: Socket) -> Self::Future {
         Box::pin(async move {
             let stream = if self.mode != SslMode::Disable && has_tls(&mut socket).await? {
                 Plain::Tls(Box::new(self.tls.connect(socket).await?))
             } else if self.mode == SslMode::Require {
-                return Err(io::Error::other("server does not support TLS"));
+                // In the driver's own words.
+                return Err("server does not support TLS".into());
             } else {
                 Plain::Tcp(socket)
             };

@@ -15,6 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::handshake::Plain;
 use super::{Listener, Listening, Wire};
 use crate::database::connect::{Cause, words};
+use crate::database::session_attrs::{Role, role};
 use crate::error::{Error, Result};
 
 /// A connection whose server is heard.
@@ -70,6 +71,11 @@ impl Heard {
             (client, Driver::Tcp(Box::new(connection)), Canceller::Tcp(listener.of_nobody()))
         };
         Ok(Self { client, driver, wire, canceller })
+    }
+
+    /// What the server is, for `target_session_attrs`.
+    pub(in crate::database) async fn role(&mut self) -> Result<Option<Role>, tokio_postgres::Error> {
+        role(&self.client, &mut self.driver).await
     }
 
     /// Sends something before the connection is diesel's.
