@@ -22,6 +22,7 @@ mod boundary;
 mod cancellation;
 mod catalogue;
 mod catalogue_lists;
+mod certificates;
 mod chaos;
 mod claims;
 mod cli;
