@@ -1,5 +1,6 @@
 # What backup, restore and rehearse-restore share; sourced by them, not run by itself.
 
+. "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 export LC_ALL=C
 umask 077
 me=${0##*/}
@@ -102,7 +103,7 @@ decode() {
 }
 
 # use_url VARIABLE: gives the URL in it (or in the file that VARIABLE_FILE names) to PostgreSQL's programs, through their
-# environment: no password is on a command line.
+# environment: no password is on a command line. Only what the URL says counts there, and ~/.pgpass.
 use_url() {
     local url rest head query pair host file=$1_FILE
     url_name=$1
@@ -112,7 +113,8 @@ use_url() {
         url=$(<"${!file}")
     fi
     [ -n "$url" ] || fail 2 "$1 is not set: it is the URL of $2"
-    unset "$1" PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGSERVICE PGOPTIONS PGTARGETSESSIONATTRS
+    unset "$1"
+    forget_libpq
     case $url in
     postgres://* | postgresql://*) rest=${url#*://} ;;
     *) fail 2 "$1 is no URL: it begins with postgres://" ;;
@@ -151,8 +153,11 @@ use_url() {
         sslcert) decode PGSSLCERT "${pair#*=}" ;;
         sslkey) decode PGSSLKEY "${pair#*=}" ;;
         sslrootcert) decode PGSSLROOTCERT "${pair#*=}" ;;
+        sslnegotiation) decode PGSSLNEGOTIATION "${pair#*=}" ;;
         channel_binding) decode PGCHANNELBINDING "${pair#*=}" ;;
-        application_name) ;;
+        target_session_attrs) decode PGTARGETSESSIONATTRS "${pair#*=}" ;;
+        application_name | keepalives | keepalives_* | tcp_user_timeout) ;;
+        pgbouncer) fail 2 "the URL in $1 leads to PgBouncer: give the server's own address, without pgbouncer" ;;
         *) fail 2 "the URL in $1 has a parameter that is not known here: ${pair%%=*}" ;;
         esac
     done
@@ -171,6 +176,11 @@ conninfo() {
     printf "dbname='%s'" "${name//\'/\\\'}"
 }
 
+# What libpq says of a server that may be back later.
+may_pass='Connection refused|could not translate host name|timed out|timeout expired|unreachable|No route|closed the connection unexpectedly|reset by peer'
+may_pass+='|PGSQL\.[0-9]+" failed: No such file|the database system is|too many|remaining connection slots|terminating connection'
+may_pass+='|is not in hot standby|is in hot standby|session is (not )?read-only'
+
 # reach: who we are, and on which server: sets server, server_name, superuser, sees_all and role.
 reach() {
     local facts code=0
@@ -179,7 +189,11 @@ SELECT current_setting('server_version_num'), current_setting('server_version'),
 FROM pg_roles WHERE rolname = current_user
 SQL
     ) || code=$?
-    [ "$code" = 0 ] || fail 4 "the server of $url_name cannot be reached: $(said)"
+    if [ "$code" != 0 ]; then
+        # The rest is refused by the server, or cannot work: a password, a certificate, an option of the URL.
+        if grep -qE "$may_pass" "$work/error"; then fail 4 "the server of $url_name cannot be reached: $(said)"; fi
+        fail 1 "the server of $url_name refuses the connection: $(said)"
+    fi
     IFS=$'\t' read -r server server_name superuser sees_all role <<<"$facts"
 }
 

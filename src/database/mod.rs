@@ -19,6 +19,7 @@ mod name;
 mod pool;
 pub mod private_server;
 mod probe;
+mod programs;
 mod refusal;
 mod replica;
 pub mod reset;

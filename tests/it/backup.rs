@@ -13,8 +13,9 @@ use rstest::rstest;
 use serde_json::json;
 use tokio::sync::Notify;
 
+use crate::scripts::NONSENSE;
 use crate::support::cluster::{Primary, Standby};
-use crate::support::server::watchdog;
+use crate::support::server::{server, watchdog};
 use crate::support::{IdeaBuilder, connection, execute, home, number, texts, until};
 
 fn script(name: &str) -> Command {
@@ -136,6 +137,56 @@ async fn a_backup_under_load_is_restored_and_found_whole() {
     let restored = Database::connect(config).await.unwrap();
     IdeaBuilder::new(&home).create(&restored).await;
     assert_eq!(number(&mut admin, "SELECT count(*) FROM business_ideas").await, stored + 1);
+}
+
+/// What a person has to change is a failure; a server that may be back later is not reachable.
+#[rstest]
+#[case::wrong_password("postgres://postgres:wrong@HOST/bedplate", 1)]
+#[case::no_password("postgres://postgres@HOST/bedplate", 1)]
+#[case::unknown_database("postgres://postgres:PASSWORD@HOST/nowhere", 1)]
+#[case::no_tls("postgres://postgres:PASSWORD@HOST/bedplate?sslmode=require", 1)]
+#[case::wrong_mode("postgres://postgres:PASSWORD@HOST/bedplate?sslmode=nonsense", 1)]
+#[case::no_root("postgres://postgres:PASSWORD@HOST/bedplate?sslmode=verify-ca&sslrootcert=/nowhere", 1)]
+#[case::wrong_option("postgres://postgres:PASSWORD@HOST/bedplate?options=-cnonsense%3D1", 1)]
+#[case::a_standby("postgres://postgres:PASSWORD@HOST/bedplate?target_session_attrs=standby", 4)]
+#[case::a_pooler("postgres://postgres:PASSWORD@HOST/bedplate?pgbouncer=true", 2)]
+#[case::a_foreign_option("postgres://postgres:PASSWORD@HOST/bedplate?connection_limit=1", 2)]
+#[case::nobody_listens("postgres://postgres:PASSWORD@127.0.0.1:1/bedplate", 4)]
+#[case::no_socket("postgres://postgres:PASSWORD@%2Fnowhere/bedplate", 4)]
+#[case::unknown_host("postgres://postgres:PASSWORD@nowhere.invalid/bedplate", 4)]
+#[tokio::test]
+async fn what_is_wrong_with_the_url_has_an_exit_code(#[case] url: &str, #[case] code: i32) {
+    let Some(admin) = &server().admin else { return println!("left out: it needs the superuser of a private server") };
+    let at = admin.to_string();
+    let host = at.split_once('@').unwrap().1.split_once('/').unwrap().0;
+    let url = url.replace("PASSWORD", &password(admin)).replace("HOST", host);
+    let folder = tempfile::tempdir().unwrap();
+    let mut backup = script("backup");
+    backup.arg("--out").arg(folder.path()).env("BACKUP_DATABASE_URL", &url).env("HOME", folder.path());
+    let done = backup.output().unwrap();
+    assert_eq!(done.status.code(), Some(code), "{}", said(&done));
+    assert!(!said(&done).contains(&password(admin)), "{}", said(&done));
+}
+
+/// 1. A backup. 2. It is restored beside. 3. It is rehearsed. All of it, while each variable of libpq says something else.
+#[rstest]
+#[tokio::test]
+async fn no_variable_of_libpq_steers_them() {
+    let fresh = Empty::start().await;
+    execute(&mut connection(&fresh.admin).await, "CREATE TABLE kept (id int); INSERT INTO kept VALUES (1)").await;
+    let folder = tempfile::tempdir().unwrap();
+    let succeeds = |command: &mut Command| {
+        let done = command.envs(NONSENSE).output().unwrap();
+        assert!(done.status.success(), "{command:?}: {}", said(&done));
+    };
+    succeeds(script("backup").arg("--out").arg(folder.path()).env("BACKUP_DATABASE_URL", fresh.admin.reveal())); // 1
+    let backup = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let mut restore = script("restore");
+    restore.arg(&backup).args(["--suffix", "_restored"]).env("RESTORE_DATABASE_URL", fresh.admin.reveal());
+    succeeds(&mut restore); // 2
+    let restored = connection(&fresh.admin.with_database("bedplate_restored").unwrap()).await;
+    assert_eq!(number(&mut { restored }, "SELECT count(*) FROM kept").await, 1);
+    succeeds(script("rehearse-restore").arg(&backup)); // 3
 }
 
 /// Refused before anything is written.

@@ -105,6 +105,7 @@ mod rfq;
 mod rfq_races;
 mod schema_changes;
 mod schema_docs;
+mod scripts;
 mod seeds;
 #[cfg(feature = "tower-sessions")]
 mod session_http;

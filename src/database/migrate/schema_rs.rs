@@ -1,11 +1,11 @@
 //! Whether a `schema.rs` is what the diesel CLI prints.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 use super::drift::diff;
+use crate::database::programs::program_with_url;
 use crate::database::url::DatabaseUrl;
 use crate::error::{Error, Result};
 
@@ -43,9 +43,8 @@ pub(super) fn freshness(config: &Path, url: &DatabaseUrl) -> Result<Freshness> {
     let settings: DieselConfig = toml::from_str(&read(config)?)
         .map_err(|error| Error::configuration(format!("{}: {}", config.display(), error.message())))?;
     let schema = config.parent().unwrap_or(Path::new("")).join(&settings.print_schema.file);
-    let mut diesel = Command::new("diesel");
-    let printed =
-        diesel.arg("--config-file").arg(config).arg("print-schema").env("DATABASE_URL", url.reveal()).output();
+    let mut diesel = program_with_url("diesel", url);
+    let printed = diesel.arg("--config-file").arg(config).arg("print-schema").output();
     let printed = match printed {
         Ok(printed) if printed.status.success() => String::from_utf8_lossy(&printed.stdout).into_owned(),
         Ok(failed) => {

@@ -12,6 +12,7 @@ use rand::distr::{Alphanumeric, SampleString as _};
 
 use super::absolute;
 use super::process::remove_if_there;
+use crate::database::programs;
 use crate::error::{Error, Result};
 
 pub(super) struct Account {
@@ -35,7 +36,7 @@ impl Account {
 
     /// A command that runs as the account.
     pub(super) fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        let mut command = programs::program(program);
         if let Some(user) = &self.unprivileged {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use crate::database::programs::program;
 use crate::error::{Error, Result};
 
 /// The oldest major version that the migrations run on.
@@ -45,7 +45,7 @@ impl Binaries {
         if !folder.join("initdb").is_file() || !folder.join("pg_ctl").is_file() {
             return None;
         }
-        let output = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
+        let output = program(folder.join("postgres")).arg("--version").output().ok()?;
         let version = major_version(&String::from_utf8_lossy(&output.stdout))?;
         Some(Self { folder, version })
     }
@@ -68,7 +68,7 @@ fn candidates() -> Vec<PathBuf> {
     }
     let mut folders: Vec<PathBuf> =
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
+    if let Ok(output) = program("pg_config").arg("--bindir").output() {
         folders.push(String::from_utf8_lossy(&output.stdout).trim().into());
     }
     for (parent, prefix, tail) in [

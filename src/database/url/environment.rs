@@ -39,6 +39,12 @@ impl Libpq {
         self.0.get(name).map(ExposeSecret::expose_secret)
     }
 
+    /// Without the home directory.
+    pub(in crate::database) fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let set = self.0.iter().filter(|(name, _)| **name != "HOME");
+        set.map(|(name, value)| (*name, value.expose_secret()))
+    }
+
     /// The file of passwords, which need not be there.
     pub(super) fn passfile(&self) -> Option<PathBuf> {
         let named = self.get("PGPASSFILE").map(PathBuf::from);
