@@ -11,6 +11,24 @@ use std::str::Chars;
 const SPACE: &str = r"\t\n\x0B\x0C\r \u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000\uFEFF";
 const NO_LINE_END: &str = r"[^\n\r\u2028\u2029]";
 
+/// The general categories (<https://tc39.es/ecma262/#table-unicode-general-category-values>).
+const CATEGORIES: &str = "\
+    Cased_Letter LC Close_Punctuation Pe Connector_Punctuation Pc Control Cc cntrl Currency_Symbol Sc \
+    Dash_Punctuation Pd Decimal_Number Nd digit Enclosing_Mark Me Final_Punctuation Pf Format Cf \
+    Initial_Punctuation Pi Letter L Letter_Number Nl Line_Separator Zl Lowercase_Letter Ll Mark M Combining_Mark \
+    Math_Symbol Sm Modifier_Letter Lm Modifier_Symbol Sk Nonspacing_Mark Mn Number N Open_Punctuation Ps Other C \
+    Other_Letter Lo Other_Number No Other_Punctuation Po Other_Symbol So Paragraph_Separator Zp Private_Use Co \
+    Punctuation P punct Separator Z Space_Separator Zs Spacing_Mark Mc Surrogate Cs Symbol S Titlecase_Letter Lt \
+    Unassigned Cn Uppercase_Letter Lu";
+/// Those binary properties (<https://tc39.es/ecma262/#table-binary-unicode-properties>) that `regex` knows as well.
+const BINARY: &str = "\
+    ASCII Any Assigned ASCII_Hex_Digit AHex Alphabetic Alpha Case_Ignorable CI Cased Dash \
+    Default_Ignorable_Code_Point DI Deprecated Dep Diacritic Dia Emoji Emoji_Component EComp Emoji_Modifier EMod \
+    Emoji_Modifier_Base EBase Emoji_Presentation EPres Extended_Pictographic ExtPict Extender Ext Hex_Digit Hex \
+    ID_Continue IDC ID_Start IDS Ideographic Ideo Join_Control Join_C Lowercase Lower Math Quotation_Mark QMark \
+    Sentence_Terminal STerm Terminal_Punctuation Term Unified_Ideograph UIdeo Uppercase Upper Variation_Selector \
+    VS White_Space space";
+
 type Translated<T> = Result<T, String>;
 
 /// The expressions that all have to hold, and which of them must not match.
@@ -93,15 +111,22 @@ fn expression(source: &str) -> Translated<String> {
     let mut chars = source.chars().peekable();
     // Whether something stands before that can be repeated.
     let mut atom = false;
+    let mut names = Vec::new();
     while let Some(character) = chars.next() {
         match character {
             '\\' => {
-                match escape(&mut chars)? {
+                match escape(&mut chars, false)? {
                     Escape::Character(character) => literal(character, &mut out),
                     Escape::Class(class) => out.push_str(&class),
                 }
                 atom = true;
             }
+            // The first ] ends a class, so the second one of [[:alpha:]] stands alone.
+            ']' if source.contains("[:") => {
+                return Err("it has a ] outside of a class: write \\], and \\p{L} for [[:alpha:]], which is of POSIX"
+                    .to_owned());
+            }
+            ']' | '}' => return Err(format!("it has a {character} that ends nothing: write \\{character}")),
             '[' => {
                 class(&mut chars, &mut out)?;
                 atom = true;
@@ -119,7 +144,14 @@ fn expression(source: &str) -> Translated<String> {
                     match chars.next() {
                         Some(':') => {}
                         Some('<') if !matches!(chars.peek(), Some('=' | '!')) => {
-                            chars.by_ref().find(|character| *character == '>').ok_or("a group's name does not end")?;
+                            let name = until(&mut chars, '>').ok_or("a group's name does not end")?;
+                            if !is_name(&name) {
+                                return Err(format!("the name of a group, {name:?}, is no identifier"));
+                            }
+                            if names.contains(&name) {
+                                return Err(format!("two groups have the name {name}"));
+                            }
+                            names.push(name);
                         }
                         Some('=' | '!' | '<') => {
                             return Err("it looks ahead or behind, other than directly after a leading ^".to_owned());
@@ -177,8 +209,24 @@ enum Escape {
     Class(String),
 }
 
+/// The text before this character, which is taken as well.
+fn until(chars: &mut Peekable<Chars<'_>>, end: char) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        match chars.next()? {
+            character if character == end => return Some(text),
+            character => text.push(character),
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let part = |character: char| character.is_alphanumeric() || matches!(character, '$' | '_');
+    name.starts_with(|first: char| part(first) && !first.is_numeric()) && name.chars().all(part)
+}
+
 /// What follows a backslash.
-fn escape(chars: &mut Peekable<Chars<'_>>) -> Translated<Escape> {
+fn escape(chars: &mut Peekable<Chars<'_>>, in_class: bool) -> Translated<Escape> {
     let character = chars.next().ok_or("it ends with a backslash")?;
     let class = |text: &str| Ok(Escape::Class(text.to_owned()));
     Ok(Escape::Character(match character {
@@ -203,19 +251,37 @@ fn escape(chars: &mut Peekable<Chars<'_>>) -> Translated<Escape> {
         },
         'x' => code_point(hexadecimal(chars, 2)?)?,
         'u' => unicode(chars)?,
-        // Not only those that the flag u allows: they cannot mean anything else.
-        other if other.is_ascii_punctuation() || other == ' ' => other,
+        '^' | '$' | '\\' | '.' | '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '|' | '/' => character,
+        '-' if in_class => character,
+        other if other.is_ascii_punctuation() || other == ' ' => {
+            return Err(format!("it has the escape \\{other}, which the flag u forbids here: write {other}"));
+        }
         other => return Err(format!("it has an unknown escape \\{other}")),
     }))
 }
 
+/// `\p{L}`, `\p{Script=Greek}`: by their names in the standard, which `regex` takes in other spellings as well.
 fn property(kind: char, chars: &mut Peekable<Chars<'_>>) -> Translated<String> {
-    let name: String =
-        if chars.next() == Some('{') { chars.by_ref().take_while(|c| *c != '}').collect() } else { String::new() };
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '=') {
-        return Err("its \\p names no property".to_owned());
-    }
-    Ok(format!("\\{kind}{{{name}}}"))
+    let name = chars.next_if_eq(&'{').and_then(|_| until(chars, '}')).unwrap_or_default();
+    let is_in = |names: &str, name: &str| names.split(' ').any(|known| known == name);
+    let known = match name.split_once('=') {
+        Some(("General_Category" | "gc", value)) => is_in(CATEGORIES, value),
+        Some(("Script" | "sc" | "Script_Extensions" | "scx", value)) => is_script(value),
+        Some(_) => false,
+        None => is_in(CATEGORIES, &name) || is_in(BINARY, &name),
+    };
+    if known { Ok(format!("\\{kind}{{{name}}}")) } else { Err(format!("its \\{kind} names no property of ECMA-262")) }
+}
+
+/// As the names of scripts are written; whether there is one of this name, `regex` knows.
+fn is_script(name: &str) -> bool {
+    let word = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().is_some_and(|first| first.is_ascii_uppercase())
+            && letters.next().is_some_and(|second| second.is_ascii_lowercase())
+            && letters.all(|letter| letter.is_ascii_lowercase())
+    };
+    name == "SignWriting" || name.split('_').all(word)
 }
 
 fn hexadecimal(chars: &mut Peekable<Chars<'_>>, digits: usize) -> Translated<u32> {
@@ -231,8 +297,9 @@ fn code_point(code: u32) -> Translated<char> {
 /// Behind `\u`: `00e9`, `{1f600}`, or the first of a surrogate pair.
 fn unicode(chars: &mut Peekable<Chars<'_>>) -> Translated<char> {
     if chars.next_if_eq(&'{').is_some() {
-        let text: String = chars.by_ref().take_while(|character| *character != '}').collect();
-        return code_point(u32::from_str_radix(&text, 16).map_err(|_| "its \\u{…} names no character")?);
+        let digits = until(chars, '}').filter(|text| text.chars().all(|character| character.is_ascii_hexdigit()));
+        let code = digits.and_then(|digits| u32::from_str_radix(&digits, 16).ok());
+        return code_point(code.ok_or("its \\u{…} names no character")?);
     }
     let high = hexadecimal(chars, 4)?;
     if !(0xD800..0xDC00).contains(&high) {
@@ -258,7 +325,7 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Translated<()> {
             ']' if empty => return Err("it has a class of nothing, [] or [^]".to_owned()),
             ']' => break,
             '\\' if chars.next_if_eq(&'b').is_some() => Escape::Character('\x08'),
-            '\\' => escape(chars)?,
+            '\\' => escape(chars, true)?,
             character => Escape::Character(character),
         };
         empty = false;
@@ -279,7 +346,7 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Translated<()> {
         chars.next();
         let last = match chars.next().ok_or("a class of it does not end")? {
             '\\' if chars.next_if_eq(&'b').is_some() => '\x08',
-            '\\' => match escape(chars)? {
+            '\\' => match escape(chars, true)? {
                 Escape::Character(character) => character,
                 Escape::Class(_) => return Err("a range of a class of it ends with a class".to_owned()),
             },

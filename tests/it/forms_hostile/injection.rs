@@ -45,7 +45,7 @@ const WORDS: [&str; 26] = [
 /// The word wherever a text may stand in a schema; a document that fits and one that does not.
 fn schemas(word: &str) -> Vec<(Value, Value, Value)> {
     let escaped: String =
-        word.chars().flat_map(|c| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c])).collect();
+        word.chars().flat_map(|c| r"^$\.*+?()[]{}|/".contains(c).then_some('\\').into_iter().chain([c])).collect();
     let pointer = word.replace('~', "~0").replace('/', "~1");
     let pointer = pointer.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let both = format!("{word}{word}");
