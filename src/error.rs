@@ -242,8 +242,8 @@ pub struct Violation {
     pub message: String,
 }
 
-/// One place where data do not match a JSON Schema. It shows no value of the data.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+/// One place where data do not match a JSON Schema. It shows no value of the data, only names of properties.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SchemaViolation {
     /// JSON Pointer into the data; empty: all of it.
@@ -254,6 +254,42 @@ pub struct SchemaViolation {
     pub keyword: String,
     /// What is wrong, for people.
     pub message: String,
+    /// The same for programs, by the names of AJV: `missingProperty`, `limit`. Values are those of the schema; of the
+    /// data there are names of properties and indexes of items.
+    #[serde(default)]
+    pub params: serde_json::Map<String, serde_json::Value>,
+}
+
+impl SchemaViolation {
+    /// What tells violations of one keyword at one place apart: one other property that asks for the missing one, or
+    /// one meaning of a `$dynamicRef`.
+    fn apart(&self) -> [String; 3] {
+        ["property", "passingSchemas", "limit"].map(|name| match self.params.get(name) {
+            Some(serde_json::Value::String(text)) => text.clone(),
+            // As PostgreSQL writes it.
+            Some(serde_json::Value::Array(items)) => {
+                format!("[{}]", items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Some(value) if !value.is_null() => value.to_string(),
+            _ => String::new(),
+        })
+    }
+}
+
+impl Ord for SchemaViolation {
+    /// As `json_schema_violations()` sorts.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let key = |violation: &Self| (violation.apart(), serde_json::to_string(&violation.params).unwrap_or_default());
+        (&self.instance_path, &self.schema_path, &self.keyword, &self.message)
+            .cmp(&(&other.instance_path, &other.schema_path, &other.keyword, &other.message))
+            .then_with(|| key(self).cmp(&key(other)))
+    }
+}
+
+impl PartialOrd for SchemaViolation {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// What a [`Error::Timeout`] waited for.

@@ -163,6 +163,7 @@ pub(super) fn violations_of(detail: Option<&str>) -> Vec<SchemaViolation> {
             schema_path: String::new(),
             keyword: String::new(),
             message: "is refused, and the database's list of reasons cannot be read".into(),
+            params: serde_json::Map::new(),
         }]
     })
 }

@@ -109,6 +109,7 @@ fn too_large() -> Error {
             schema_path: String::new(),
             keyword: "maxSize".into(),
             message: "is larger than 1 MB".into(),
+            params: serde_json::Map::from_iter([("limit".to_owned(), 1_048_576.into())]),
         }],
     }
 }

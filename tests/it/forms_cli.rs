@@ -130,6 +130,7 @@ fn programs_get_json() {
             "schemaPath": "/properties/name/minLength",
             "keyword": "minLength",
             "message": "must have at least 2 characters",
+            "params": {"limit": 2},
         }]})
     );
 }

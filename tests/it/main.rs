@@ -56,6 +56,7 @@ mod form_races;
 mod form_submission_lists;
 mod form_submissions;
 mod form_tiers;
+mod form_violations;
 mod forms;
 mod forms_cli;
 mod forms_fuzz;

@@ -3,7 +3,7 @@
 --
 -- A program is {"root": node, "shared": {name: node}, "deep": whether it goes as deep as the data}. A node is
 -- {"go": name}, or what it demands: keywords of JSON Schema for any value, those for one type under "object", "array",
--- "string", "number"; "at": where it stands in the schema; "say": messages by keyword.
+-- "string", "number"; "at": where it stands in the schema; "say" and "params": messages and parameters by keyword.
 --
 -- The functions of the schema json_schema are called by json_schema_violations(), which pins the search_path for them:
 -- a SET of their own would cost more than their work, for they are called for every value of the data.
@@ -11,12 +11,16 @@ CREATE SCHEMA json_schema;
 COMMENT ON SCHEMA json_schema IS 'The parts of json_schema_violations().';
 GRANT USAGE ON SCHEMA json_schema TO bedplate_app, bedplate_system;
 
-CREATE FUNCTION json_schema.violation(node jsonb, at text, keyword text) RETURNS jsonb
+CREATE FUNCTION json_schema.violation(node jsonb, at text, keyword text, params jsonb DEFAULT NULL) RETURNS jsonb
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN jsonb_build_object('instancePath', at, 'schemaPath', (node ->> 'at') || CASE keyword WHEN 'false' THEN '' ELSE '/' || keyword END,
-                              'keyword', keyword, 'message', node -> 'say' ->> keyword);
-COMMENT ON FUNCTION json_schema.violation(jsonb, text, text) IS
-    'That a value breaks a keyword, for the list of json_schema_violations().';
+                              'keyword', keyword, 'message', node -> 'say' ->> keyword,
+                              'params', coalesce(params, CASE keyword
+                                  WHEN 'const' THEN jsonb_build_object('allowedValue', node -> 'const')
+                                  WHEN 'enum' THEN jsonb_build_object('allowedValues', node -> 'enum')
+                                  ELSE node -> 'params' -> keyword END, '{}'));
+COMMENT ON FUNCTION json_schema.violation(jsonb, text, text, jsonb) IS
+    'That a value breaks a keyword, for the list of json_schema_violations(); params: those that depend on the data.';
 
 CREATE FUNCTION json_schema.inside(at text, name text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -36,6 +40,7 @@ DECLARE
     word text;
     size int;
     hits int;
+    passing jsonb;
     first int;
     taken boolean[];
     names jsonb;
@@ -114,7 +119,7 @@ BEGIN
         IF rule IS NOT NULL THEN
             FOR i IN 0..jsonb_array_length(rule) - 1 LOOP
                 IF NOT data ? (rule ->> i) THEN
-                    found := array_append(found, json_schema.violation(node, at, 'required')
+                    found := array_append(found, json_schema.violation(node, at, 'required', jsonb_build_object('missingProperty', rule -> i))
                         || jsonb_build_object('message', 'is missing ' || (rule -> i)::text));
                 END IF;
             END LOOP;
@@ -125,7 +130,11 @@ BEGIN
                 IF data ? name THEN
                     FOR i IN 0..jsonb_array_length(item) - 1 LOOP
                         IF NOT data ? (item ->> i) THEN
-                            found := array_append(found, json_schema.violation(node, at, 'dependentRequired')
+                            found := array_append(found, json_schema.violation(node, at, 'dependentRequired',
+                                    jsonb_build_object('property', name, 'missingProperty', item -> i,
+                                        'depsCount', jsonb_array_length(item), 'deps',
+                                        (SELECT string_agg(e.value, ', ' ORDER BY e.ordinality)
+                                           FROM jsonb_array_elements_text(item) WITH ORDINALITY AS e)))
                                 || jsonb_build_object('message', 'is missing ' || (item -> i)::text));
                         END IF;
                     END LOOP;
@@ -149,7 +158,8 @@ BEGIN
                     wrong := json_schema.interpret(child, shared, to_jsonb(name), word);
                     FOR i IN 1..coalesce(cardinality(wrong), 0) LOOP
                         found := array_append(found,
-                            wrong[i] || jsonb_build_object('message', 'has a name that ' || (wrong[i] ->> 'message')));
+                            wrong[i] || jsonb_build_object('message', 'has a name that ' || (wrong[i] ->> 'message'),
+                                'params', (wrong[i] -> 'params') || jsonb_build_object('propertyName', name)));
                     END LOOP;
                 END IF;
                 child := rules -> 'properties' -> name;
@@ -177,7 +187,8 @@ BEGIN
                 child := rules -> 'additionalProperties';
                 IF other AND child IS NOT NULL THEN
                     IF child = 'false' THEN
-                        found := array_append(found, json_schema.violation(node, word, 'additionalProperties'));
+                        found := array_append(found, json_schema.violation(node, word, 'additionalProperties',
+                            jsonb_build_object('additionalProperty', name)));
                     ELSE
                         wrong := json_schema.interpret(child, shared, item, word);
                         IF wrong IS NOT NULL THEN
@@ -211,7 +222,12 @@ BEGIN
         IF rules ? 'uniqueItems' AND size > 1
             AND (SELECT count(*) <> count(DISTINCT e.value) FROM jsonb_array_elements(data) AS e)
         THEN
-            found := array_append(found, json_schema.violation(node, at, 'uniqueItems'));
+            -- The last item that is equal to one before it, and the nearest of those: the indexes that AJV tells.
+            found := array_append(found, json_schema.violation(node, at, 'uniqueItems', (
+                SELECT jsonb_build_object('i', e.i, 'j', e.j)
+                  FROM (SELECT n - 1 AS i, lag(n) OVER (PARTITION BY value ORDER BY n) - 1 AS j
+                          FROM jsonb_array_elements(data) WITH ORDINALITY AS item (value, n)) AS e
+                 WHERE e.j IS NOT NULL ORDER BY e.i DESC LIMIT 1)));
         END IF;
         first := 0;
         rule := rules -> 'prefixItems';
@@ -279,14 +295,16 @@ BEGIN
     END IF;
     rule := node -> 'oneOf';
     IF rule IS NOT NULL THEN
-        hits := 0;
+        passing := '[]';
         FOR i IN 0..jsonb_array_length(rule) - 1 LOOP
             IF json_schema.interpret(rule -> i, shared, data, '') IS NULL THEN
-                hits := hits + 1;
+                passing := passing || to_jsonb(i);
+                EXIT WHEN jsonb_array_length(passing) = 2;
             END IF;
         END LOOP;
-        IF hits <> 1 THEN
-            found := array_append(found, json_schema.violation(node, at, 'oneOf'));
+        IF jsonb_array_length(passing) <> 1 THEN
+            found := array_append(found, json_schema.violation(node, at, 'oneOf',
+                jsonb_build_object('passingSchemas', nullif(passing, '[]'))));
         END IF;
     END IF;
     rule := node -> 'not';
@@ -322,7 +340,8 @@ BEGIN
         FOR name, item IN SELECT e.key, e.value FROM jsonb_each(data) AS e WHERE NOT names ? e.key LOOP
             IF json_schema.interpret(child, shared, item, '') IS NOT NULL THEN
                 found := array_append(found,
-                    json_schema.violation(node, json_schema.inside(at, name), 'unevaluatedProperties'));
+                    json_schema.violation(node, json_schema.inside(at, name), 'unevaluatedProperties',
+                        jsonb_build_object('unevaluatedProperty', name)));
             END IF;
         END LOOP;
     END IF;
@@ -445,21 +464,24 @@ BEGIN
     -- A level takes at least 8 bytes.
     IF (program -> 'deep')::boolean AND pg_column_size(data) > 800 AND jsonb_path_exists(data, '$.**{101}') THEN
         RETURN jsonb_build_array(jsonb_build_object('instancePath', ''::text, 'schemaPath', ''::text,
-            'keyword', 'maxDepth'::text, 'message', 'is nested deeper than 100 levels'::text));
+            'keyword', 'maxDepth'::text, 'message', 'is nested deeper than 100 levels'::text, 'params', '{"limit": 100}'::jsonb));
     END IF;
     found := json_schema.interpret(program -> 'root', program -> 'shared', data, '');
     IF found IS NULL THEN
         RETURN '[]';
     END IF;
     RETURN (
-        SELECT jsonb_agg(v ORDER BY a, b, c, d)
+        SELECT jsonb_agg(v ORDER BY a, b, c, d, e, f, g)
           FROM (SELECT DISTINCT v, v ->> 'instancePath' COLLATE "C" AS a, v ->> 'schemaPath' COLLATE "C" AS b,
-                                v ->> 'keyword' COLLATE "C" AS c, v ->> 'message' COLLATE "C" AS d
-                  FROM unnest(found) AS v ORDER BY a, b, c, d LIMIT 100) AS arranged);
+                                v ->> 'keyword' COLLATE "C" AS c, v ->> 'message' COLLATE "C" AS d,
+                                coalesce(v -> 'params' ->> 'property', '') COLLATE "C" AS e,
+                                coalesce(v -> 'params' ->> 'passingSchemas', '') COLLATE "C" AS f,
+                                coalesce(v -> 'params' ->> 'limit', '') COLLATE "C" AS g
+                  FROM unnest(found) AS v ORDER BY a, b, c, d, e, f, g LIMIT 100) AS arranged);
 END
 $$;
 COMMENT ON FUNCTION json_schema_violations(jsonb, jsonb) IS
-    'What is wrong with data, by a program that bedplate compiled from a JSON Schema: [{instancePath, schemaPath, keyword, message}], sorted, at most 100; []: it is valid.';
+    'What is wrong with data, by a program that bedplate compiled from a JSON Schema: [{instancePath, schemaPath, keyword, message, params}], sorted, at most 100; []: it is valid.';
 REVOKE EXECUTE ON FUNCTION json_schema_violations(jsonb, jsonb) FROM PUBLIC;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA json_schema FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION json_schema_violations(jsonb, jsonb) TO bedplate_app, bedplate_system;

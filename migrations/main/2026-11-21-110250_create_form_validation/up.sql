@@ -56,7 +56,7 @@ BEGIN
      WHERE d.tenant_id = validate_form_data.tenant_id AND d.id = validate_form_data.definition_id;
     -- Should the two ever differ, nothing is let through.
     IF violations = '[]' AND met = 'compiled' THEN
-        RETURN '[{"instancePath": "", "schemaPath": "", "keyword": "compiled", "message": "is refused by the compiled form"}]';
+        RETURN '[{"instancePath": "", "schemaPath": "", "keyword": "compiled", "message": "is refused by the compiled form", "params": {}}]';
     END IF;
     RETURN nullif(violations, '[]');
 END

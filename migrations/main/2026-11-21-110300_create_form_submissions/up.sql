@@ -123,7 +123,7 @@ BEGIN
     END IF;
     -- The operator hands the whole document back, unpacked: stored, it may be compressed.
     IF changed AND pg_column_size(NEW.data #> '{}') > 1048576 THEN
-        violations := '[{"instancePath": "", "schemaPath": "", "keyword": "maxSize", "message": "is larger than 1 MB"}]';
+        violations := '[{"instancePath": "", "schemaPath": "", "keyword": "maxSize", "message": "is larger than 1 MB", "params": {"limit": 1048576}}]';
     ELSIF NEW.status = 'submitted' AND (changed OR OLD.status <> 'submitted') THEN
         violations := public.validate_form_data(NEW.tenant_id, NEW.form_definition_id, NEW.data);
     END IF;

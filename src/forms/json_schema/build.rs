@@ -242,6 +242,7 @@ fn validation(place: &Place<'_>, schema: &Map<String, Value>, node: &mut Node) -
         Some(Value::Array(several)) => Some(types(several.iter().filter_map(Value::as_str))),
         _ => None,
     };
+    node.types_as_written = schema.get("type").cloned().unwrap_or_default();
     node.constant = schema.get("const").cloned();
     node.choices = schema.get("enum").and_then(Value::as_array).cloned();
     node.numbers.minimum = number("minimum");

@@ -13,14 +13,14 @@ use serde_json::{Map, Value, json};
 use super::documents::push_segment;
 use super::pattern::Pattern;
 use super::program::{Node, NodeId, Program, Type};
-use super::violations::{self, MAX_DATA_DEPTH, TOO_DEEP};
+use super::violations::{self, MAX_DATA_DEPTH, Params, TOO_DEEP};
 use crate::error::SchemaViolation;
 use crate::validation::holds_nul;
 
 /// A validator in this process.
 pub(super) struct Edge {
     validator: Validator,
-    /// Place and messages, by node and keyword.
+    /// Place, messages and parameters, by node and keyword.
     said: BTreeMap<NodeId, Said>,
     limits_depth: bool,
 }
@@ -28,6 +28,8 @@ pub(super) struct Edge {
 struct Said {
     place: String,
     messages: BTreeMap<String, String>,
+    params: BTreeMap<String, Params>,
+    dependent: Vec<(String, Vec<String>)>,
 }
 
 impl Edge {
@@ -51,12 +53,21 @@ impl Edge {
             .map_err(|error| error.to_string())?;
         let nodes = program.nodes.iter().enumerate();
         let said = nodes.map(|(id, node)| {
-            let keywords = definitions_of(&root, id).map(|keyword| (keyword.clone(), node.message(&keyword)));
-            let mut messages: BTreeMap<_, _> = keywords.collect();
-            for keyword in ["false", "pattern", "format", "multipleOf", "contains"] {
-                messages.insert(keyword.to_owned(), node.message(keyword));
+            let (mut messages, mut params) = (BTreeMap::new(), BTreeMap::new());
+            let ours = ["false", "pattern", "format", "multipleOf", "contains"].map(str::to_owned);
+            for keyword in definitions_of(&root, id).chain(ours) {
+                messages.insert(keyword.clone(), node.message(&keyword));
+                params.insert(keyword.clone(), node.params(&keyword));
             }
-            (id, Said { place: node.place.clone(), messages })
+            (
+                id,
+                Said {
+                    place: node.place.clone(),
+                    messages,
+                    params,
+                    dependent: node.objects.dependent_required.clone(),
+                },
+            )
         });
         Ok(Self { said: said.collect(), validator, limits_depth: program.is_recursive() })
     }
@@ -64,11 +75,11 @@ impl Edge {
     /// What is wrong with the data, see [`violations::arrange`].
     pub(super) fn violations(&self, data: &Value) -> Vec<SchemaViolation> {
         if self.limits_depth && is_deeper(data, MAX_DATA_DEPTH) {
-            return vec![of_the_whole("maxDepth", TOO_DEEP)];
+            return vec![of_the_whole("maxDepth", TOO_DEEP, violations::param("limit", MAX_DATA_DEPTH))];
         }
         // No database has such data, so none could say that it is valid.
         if holds_nul(data) {
-            return vec![of_the_whole("nul", "holds a NUL character, which PostgreSQL cannot store")];
+            return vec![of_the_whole("nul", "holds a NUL character, which PostgreSQL cannot store", Params::new())];
         }
         let data = as_stored(data);
         if self.validator.is_valid(&data) {
@@ -80,7 +91,7 @@ impl Edge {
         let mut told = violations::arrange(told.flat_map(|error| self.said(error)).collect());
         // The verdict stands, whatever is told of it.
         if told.is_empty() {
-            told.push(of_the_whole("invalid", "is not valid"));
+            told.push(of_the_whole("invalid", "is not valid", Params::new()));
         }
         told
     }
@@ -92,53 +103,96 @@ impl Edge {
         let keyword = segments.next();
         let (node, part) = definition.split_once('.').map_or((definition, None), |(node, part)| (node, Some(part)));
         let said = node.trim_start_matches('n').parse().ok().and_then(|id: NodeId| self.said.get(&id));
-        let (place, messages) = said.map_or(("", None), |said| (said.place.as_str(), Some(&said.messages)));
+        let place = said.map_or("", |said| said.place.as_str());
         let here = error.instance_path().as_str();
-        let say = |at: String, keyword: &str, message: Option<String>| {
-            let mut schema_path = place.to_owned();
-            if keyword != "false" {
-                push_segment(&mut schema_path, keyword);
-            }
-            let known = || messages.and_then(|messages| messages.get(keyword)).cloned();
-            let message = message.or_else(known).unwrap_or_else(|| format!("breaks {keyword}"));
-            SchemaViolation { instance_path: at, schema_path, keyword: keyword.to_owned(), message }
-        };
-        let inside = |name: &str| {
-            let mut at = here.to_owned();
-            push_segment(&mut at, name);
-            at
-        };
         let keyword = match part.or(keyword) {
             // Which of the three it is differs by what was found first.
             Some("minContains" | "maxContains") => "contains",
             Some(keyword) => keyword,
             None => "false",
         };
+        let say = |instance_path: String, params: Params| {
+            let mut schema_path = place.to_owned();
+            if keyword != "false" {
+                push_segment(&mut schema_path, keyword);
+            }
+            let message = said.and_then(|said| said.messages.get(keyword)).cloned();
+            let message = message.unwrap_or_else(|| format!("breaks {keyword}"));
+            SchemaViolation { instance_path, schema_path, keyword: keyword.to_owned(), message, params }
+        };
+        let inside = |name: &str| {
+            let mut at = here.to_owned();
+            push_segment(&mut at, name);
+            at
+        };
         match error.kind() {
             ValidationErrorKind::Required { property } => {
-                let message = violations::missing(property.as_str().unwrap_or_default());
-                vec![say(here.to_owned(), keyword, Some(message))]
+                let missing = property.as_str().unwrap_or_default();
+                let params: Vec<_> = if keyword == "dependentRequired" {
+                    said.map(|said| said.dependents(error.instance(), missing)).unwrap_or_default()
+                } else {
+                    vec![violations::param("missingProperty", missing)]
+                };
+                let each = params.into_iter().map(|params| say(here.to_owned(), params));
+                each.map(|violation| SchemaViolation { message: violations::missing(missing), ..violation }).collect()
             }
-            ValidationErrorKind::AdditionalProperties { unexpected }
-            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-                unexpected.iter().map(|name| say(inside(name), keyword, None)).collect()
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                let params = |name: &String| violations::param("additionalProperty", name.as_str());
+                unexpected.iter().map(|name| say(inside(name), params(name))).collect()
+            }
+            ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+                let params = |name: &String| violations::param("unevaluatedProperty", name.as_str());
+                unexpected.iter().map(|name| say(inside(name), params(name))).collect()
             }
             ValidationErrorKind::PropertyNames { error } => {
                 let name = error.instance().as_str().unwrap_or_default();
-                let violation = say(inside(name), keyword, None);
+                let mut params = params(said, keyword, error);
+                params.insert("propertyName".to_owned(), name.into());
+                let violation = say(inside(name), params);
                 vec![SchemaViolation { message: violations::named(&violation.message), ..violation }]
             }
-            _ => vec![say(here.to_owned(), keyword, None)],
+            _ => vec![say(here.to_owned(), params(said, keyword, error))],
         }
     }
 }
 
-fn of_the_whole(keyword: &str, message: &str) -> SchemaViolation {
+impl Said {
+    /// Of the properties that are there, those that ask for a missing one.
+    fn dependents(&self, object: &Value, missing: &str) -> Vec<Params> {
+        let asks = self.dependent.iter().filter(|(name, required)| {
+            object.get(name).is_some() && required.iter().any(|required| required == missing)
+        });
+        let params = asks.map(|(name, required)| {
+            let params = json!({"property": name, "missingProperty": missing, "depsCount": required.len(),
+                "deps": required.join(", ")});
+            params.as_object().cloned().unwrap_or_default()
+        });
+        params.collect()
+    }
+}
+
+/// The parameters of a keyword for a value.
+fn params(said: Option<&Said>, keyword: &str, error: &ValidationError<'_>) -> Params {
+    match error.kind() {
+        ValidationErrorKind::OneOfMultipleValid { context } => {
+            let passing = context.iter().enumerate().filter(|(_, errors)| errors.is_empty());
+            violations::param("passingSchemas", passing.map(|(n, _)| n).take(2).collect::<Vec<_>>())
+        }
+        ValidationErrorKind::OneOfNotValid { .. } => violations::param("passingSchemas", Value::Null),
+        ValidationErrorKind::UniqueItems => {
+            error.instance().as_array().map(|items| violations::equal_items(items)).unwrap_or_default()
+        }
+        _ => said.and_then(|said| said.params.get(keyword)).cloned().unwrap_or_default(),
+    }
+}
+
+fn of_the_whole(keyword: &str, message: &str, params: Params) -> SchemaViolation {
     SchemaViolation {
         instance_path: String::new(),
         schema_path: String::new(),
         keyword: keyword.to_owned(),
         message: message.to_owned(),
+        params,
     }
 }
 
@@ -297,12 +351,7 @@ fn as_stored(data: &Value) -> Value {
             if number.as_f64() == Some(LEAST_INTEGER) {
                 return LEAST_INTEGER.next_down().into();
             }
-            let decimal: Option<BigDecimal> = number.to_string().parse().ok();
-            let whole = decimal.filter(BigDecimal::is_integer).map(|decimal| decimal.with_scale(0).to_string());
-            let whole = whole.and_then(|text| {
-                text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<i64>().map(Value::from)).ok()
-            });
-            whole.unwrap_or_else(|| data.clone())
+            violations::whole(number).unwrap_or_else(|| data.clone())
         }
         Value::Array(items) => items.iter().map(as_stored).collect(),
         Value::Object(properties) => {

@@ -35,7 +35,12 @@ impl Writer<'_> {
     fn node(&self, node: &Node) -> Value {
         let mut out = Map::new();
         out.insert("at".to_owned(), Value::from(node.place.as_str()));
-        let mut say = Map::new();
+        let (mut say, mut params) = (Map::new(), Map::new());
+        // The interpreter has the values of these two already.
+        let params_of = |keyword: &str| match keyword {
+            "const" | "enum" => None,
+            keyword => Some(node.params(keyword)).filter(|params| !params.is_empty()),
+        };
         let mut kinds = [
             ("number", self.number(node)),
             ("string", Self::string(node)),
@@ -52,6 +57,7 @@ impl Writer<'_> {
                 if !message.starts_with("breaks ") {
                     say.insert(keyword.clone(), message.into());
                 }
+                params.extend(params_of(keyword).map(|params| (keyword.clone(), Value::Object(params))));
             }
             if !keywords.is_empty() {
                 out.insert((*kind).to_owned(), Value::Object(keywords));
@@ -63,6 +69,7 @@ impl Writer<'_> {
                 if !message.starts_with("breaks ") {
                     say.insert(key.to_owned(), message.into());
                 }
+                params.extend(params_of(key).map(|params| (key.to_owned(), Value::Object(params))));
                 out.insert(key.to_owned(), value);
             }
         };
@@ -83,6 +90,9 @@ impl Writer<'_> {
         }
         if !say.is_empty() {
             out.insert("say".to_owned(), Value::Object(say));
+        }
+        if !params.is_empty() {
+            out.insert("params".to_owned(), Value::Object(params));
         }
         Value::Object(out)
     }

@@ -34,6 +34,8 @@ pub(super) struct Node {
     /// The schema `false`.
     pub(super) never: bool,
     pub(super) types: Option<Vec<Type>>,
+    /// `type` as it stands in the schema.
+    pub(super) types_as_written: Value,
     pub(super) constant: Option<Value>,
     pub(super) choices: Option<Vec<Value>>,
     pub(super) numbers: Numbers,

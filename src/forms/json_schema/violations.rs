@@ -1,7 +1,11 @@
 //! What a violation says. The message depends on the schema alone, so that it is written once: the interpreter in the
 //! database gets it with the program.
+//!
+//! The parameters are those of AJV (<https://ajv.js.org/api.html#error-parameters>), which libraries of forms read.
+//! Those that depend on the data are found by each validator: the missing property, the items that are equal.
 
-use serde_json::Value;
+use bigdecimal::BigDecimal;
+use serde_json::{Map, Number, Value, json};
 
 use super::program::{Node, Type};
 use crate::error::SchemaViolation;
@@ -24,7 +28,7 @@ impl Node {
             format!("{limit} {what}{}", if limit == 1 { "" } else { "s" })
         };
         let items = |limit| count(limit, "item");
-        let number = |limit: &Option<serde_json::Number>| limit.as_ref().map(ToString::to_string).unwrap_or_default();
+        let number = |limit: &Option<Number>| limit.as_ref().map(ToString::to_string).unwrap_or_default();
         match keyword {
             "false" | "additionalProperties" | "unevaluatedProperties" => "is not allowed".to_owned(),
             "type" => {
@@ -68,6 +72,95 @@ impl Node {
             other => format!("breaks {other}"),
         }
     }
+}
+
+/// The parameters of a violation.
+pub(super) type Params = Map<String, Value>;
+
+impl Node {
+    /// The parameters of a keyword, as far as the schema tells them.
+    pub(super) fn params(&self, keyword: &str) -> Params {
+        let (numbers, strings, arrays, objects) = (&self.numbers, &self.strings, &self.arrays, &self.objects);
+        let limit = |limit: Option<u64>| json!({"limit": limit});
+        let number = |limit: &Option<Number>| limit.clone().map(|limit| as_returned(&Value::Number(limit)));
+        let compared =
+            |comparison: &str, limit: &Option<Number>| json!({"comparison": comparison, "limit": number(limit)});
+        let params = match keyword {
+            "type" => json!({"type": self.types_as_written}),
+            "const" => json!({"allowedValue": self.constant.as_ref().map(as_returned)}),
+            "enum" => {
+                json!({"allowedValues": self.choices.iter().flatten().map(as_returned).collect::<Vec<_>>()})
+            }
+            "minimum" => compared(">=", &numbers.minimum),
+            "maximum" => compared("<=", &numbers.maximum),
+            "exclusiveMinimum" => compared(">", &numbers.exclusive_minimum),
+            "exclusiveMaximum" => compared("<", &numbers.exclusive_maximum),
+            "multipleOf" => json!({"multipleOf": number(&numbers.multiple_of)}),
+            "minLength" => limit(strings.min_length),
+            "maxLength" => limit(strings.max_length),
+            "pattern" => json!({"pattern": strings.pattern.as_ref().map(|pattern| &pattern.source)}),
+            "format" => json!({"format": strings.format.as_ref().map(|(name, _)| name)}),
+            "minItems" => limit(arrays.min_items),
+            "maxItems" => limit(arrays.max_items),
+            "minProperties" => limit(objects.min_properties),
+            "maxProperties" => limit(objects.max_properties),
+            "contains" => match &arrays.contains {
+                Some(contains) => match contains.max {
+                    Some(max) => json!({"minContains": contains.min.unwrap_or(1), "maxContains": max}),
+                    None => json!({"minContains": contains.min.unwrap_or(1)}),
+                },
+                None => json!({}),
+            },
+            // Where the data decides which items are evaluated, there is no one limit.
+            "unevaluatedItems" => match &arrays.unevaluated {
+                Some((_, evaluated)) if evaluated.branches.is_empty() && evaluated.contains.is_empty() => {
+                    json!({"limit": evaluated.prefix})
+                }
+                _ => json!({}),
+            },
+            _ => json!({}),
+        };
+        if let Value::Object(params) = params { params } else { Params::new() }
+    }
+}
+
+/// One parameter.
+pub(super) fn param(name: &str, value: impl Into<Value>) -> Params {
+    Params::from_iter([(name.to_owned(), value.into())])
+}
+
+/// A value of the schema as the database gives it back: `1e16` is `10000000000000000` there.
+fn as_returned(value: &Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() && number.to_string().contains('e') => {
+            whole(number).unwrap_or_else(|| value.clone())
+        }
+        Value::Number(number) if number.as_f64() == Some(0.0) && number.is_f64() => json!(0.0),
+        Value::Array(items) => items.iter().map(as_returned).collect(),
+        Value::Object(members) => {
+            Value::Object(members.iter().map(|(name, value)| (name.clone(), as_returned(value))).collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// The integer of 64 bits that a float is, read as the decimal that it is written as.
+pub(super) fn whole(number: &Number) -> Option<Value> {
+    let decimal: BigDecimal = number.to_string().parse().ok()?;
+    let text = decimal.is_integer().then(|| decimal.with_scale(0).to_string())?;
+    text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<i64>().map(Value::from)).ok()
+}
+
+/// The last item that is equal to one before it, and the nearest of those: the indexes that AJV tells.
+pub(super) fn equal_items(items: &[Value]) -> Params {
+    let mut last = std::collections::HashMap::new();
+    let mut found = None;
+    for (i, item) in items.iter().enumerate() {
+        if let Some(j) = last.insert(item, i) {
+            found = Some((i, j));
+        }
+    }
+    found.map(|(i, j)| Params::from_iter([("i".to_owned(), i.into()), ("j".to_owned(), j.into())])).unwrap_or_default()
 }
 
 /// What is said of a property that is not there.
