@@ -39,6 +39,7 @@ mod error_classes;
 mod event_conditions;
 mod event_decisions;
 mod event_input;
+mod event_keys;
 mod event_kills;
 mod event_lists;
 mod event_model;

@@ -2,6 +2,7 @@ DROP FUNCTION append_events(jsonb, jsonb, jsonb);
 DROP FUNCTION append_any_events(jsonb, jsonb, jsonb);
 DROP FUNCTION check_event_stream(uuid, jsonb);
 DROP FUNCTION check_event_condition(uuid, jsonb, text[]);
+DROP FUNCTION refuse_unknown_event_keys(text, jsonb, text[]);
 DROP FUNCTION is_event_condition(jsonb);
 DROP FUNCTION rarest_event_tag(uuid, text[], bigint);
 REVOKE SELECT (id) ON tenants FROM bedplate_definer;

@@ -102,10 +102,36 @@ CREATE FUNCTION is_event_condition(condition jsonb) RETURNS boolean
         && !exists($.fail_if_events_match[*] ? (@.type() != "object"
                || exists(@.tags) && @.tags.type() != "array" || exists(@.types) && @.types.type() != "array"))
         && !exists($.fail_if_events_match[*].tags[*] ? (@.type() != "string" || !(@ like_regex "^[^:]+:.")))
-        && !exists($.fail_if_events_match[*].types[*] ? (@.type() != "string" || @ == ""))', silent => true);
-COMMENT ON FUNCTION is_event_condition(jsonb) IS 'For append_events(): whether a condition has items whose tags and types are arrays of what events can have.';
+        && !exists($.fail_if_events_match[*].types[*] ? (@.type() != "string" || @ == ""))
+        && !exists($.keyvalue() ? (@.key != "fail_if_events_match" && @.key != "after"))
+        && !exists($.fail_if_events_match[*].keyvalue() ? (@.key != "types" && @.key != "tags"))', silent => true);
+COMMENT ON FUNCTION is_event_condition(jsonb) IS 'For append_events(): whether a condition has items whose tags and types are arrays of what events can have, and no other keys.';
 REVOKE EXECUTE ON FUNCTION is_event_condition(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION is_event_condition(jsonb) TO bedplate_definer;
+
+-- A misspelt key that is ignored loses data, or switches a condition off.
+CREATE FUNCTION refuse_unknown_event_keys(place text, objects jsonb, known text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+DECLARE
+    unknown record;
+BEGIN
+    SELECT format(place, o.ordinality - 1) AS place, k.key INTO unknown
+      FROM jsonb_array_elements(CASE jsonb_typeof(objects) WHEN 'array' THEN objects ELSE '[]' END) WITH ORDINALITY AS o
+     CROSS JOIN LATERAL jsonb_object_keys(CASE jsonb_typeof(o.value) WHEN 'object' THEN o.value - known ELSE '{}' END) AS k (key)
+     ORDER BY o.ordinality, k.key COLLATE "C" LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'append_events(): % has no key %', unknown.place, to_json(left(unknown.key, 100))
+            USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = unknown.place || '.' || left(unknown.key, 100),
+                  CONSTRAINT = 'events_keys_check', HINT = 'Its keys are ' || array_to_string(known, ', ') || '.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION refuse_unknown_event_keys(text, jsonb, text[]) IS
+    'For append_events(): raises check_violation where one of several objects has a key that is not known, and names it.';
+REVOKE EXECUTE ON FUNCTION refuse_unknown_event_keys(text, jsonb, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION refuse_unknown_event_keys(text, jsonb, text[]) TO bedplate_definer;
 
 -- Exactly what the condition says, under the locks of append_events().
 CREATE FUNCTION check_event_condition(tenant uuid, condition jsonb, token text[]) RETURNS void
@@ -228,11 +254,18 @@ BEGIN
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'A snapshot that is older than the locks does not see what it has to.';
     END IF;
+    PERFORM public.refuse_unknown_event_keys('events[%s]', events, '{id,event_type,event_data,metadata,tags,correlation_id,causation_id}'),
+            public.refuse_unknown_event_keys('condition', jsonb_build_array(condition), '{fail_if_events_match,after}'),
+            public.refuse_unknown_event_keys('condition.fail_if_events_match[%s]', items, '{types,tags}'),
+            public.refuse_unknown_event_keys('stream', jsonb_build_array(stream), '{aggregate_type,aggregate_id,expected_version}');
     IF (CASE jsonb_typeof(events) WHEN 'array' THEN
             jsonb_array_length(events) BETWEEN 1 AND 1000
             AND public.json_is_readable(events)
             AND NOT jsonb_path_exists(events, 'strict $[*] ? (@.type() != "object")')
-            AND NOT jsonb_path_exists(events, '$[*] ? (@.metadata.type() != "object" && @.metadata.type() != "null")')
+            -- PostgreSQL would make a text of a number, and an array of a text.
+            AND NOT jsonb_path_exists(events, '$[*] ? (@.metadata.type() != "object" && @.metadata.type() != "null"
+                                                       || @.event_type.type() != "string"
+                                                       || @.tags.type() != "array" && @.tags.type() != "null")')
             AND NOT jsonb_path_exists(events, '$[*] ? (@.tags.size() > 1000)')
             AND NOT jsonb_path_exists(events, 'strict $[*] ? (exists (@.tags[*] ? (@.type() != "string")))') END)
     THEN
@@ -276,7 +309,8 @@ BEGIN
     END IF;
     IF stream IS NOT NULL THEN
         stream_id := (stream ->> 'aggregate_id')::uuid;
-        IF (stream_id IS NOT NULL AND stream ->> 'aggregate_type' ~ '\S'
+        IF (stream_id IS NOT NULL AND jsonb_typeof(stream -> 'aggregate_type') = 'string' AND stream ->> 'aggregate_type' ~ '\S'
+            AND coalesce(jsonb_typeof(stream -> 'expected_version'), 'null') IN ('number', 'null')
             AND coalesce((stream ->> 'expected_version')::int, 0) >= 0) IS NOT TRUE
         THEN
             RAISE EXCEPTION 'a stream has an aggregate_type, an aggregate_id, and perhaps an expected_version of 0 or more'
@@ -365,7 +399,8 @@ DECLARE
     tenant constant uuid := public.current_tenant();
     seed constant bigint := uuid_hash_extended(tenant, 0);
     new public.events := CASE WHEN jsonb_typeof(events -> 0) = 'object' AND (events -> 1) IS NULL
-                                   AND NOT events @? '$[0] ? (@.tags[*].type() != "string")'
+                                   AND (events -> 0) - '{id,event_type,event_data,metadata,tags,correlation_id,causation_id}'::text[] = '{}'
+                                   AND NOT events @? '$[0] ? (@.tags[*].type() != "string" || @.tags.type() != "array" || @.event_type.type() != "string")'
                               THEN jsonb_populate_record(NULL::public.events, events -> 0) END;
     first_tag constant text := condition #>> '{fail_if_events_match,0,tags,0}';
     after constant text := condition ->> 'after';
@@ -432,7 +467,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION append_events(jsonb, jsonb, jsonb) IS
-    'Appends 1 to 1000 events, objects with the names of the columns, in one go, and answers their positions; unless an event matches an item of condition {"fail_if_events_match": [{"types": […], "tags": […]}], "after": event_token()} that was not seen (error BP001), or stream {"aggregate_type", "aggregate_id", "expected_version"} is at another version (BP001). READ COMMITTED only; error 40001: run the transaction again.';
+    'Appends 1 to 1000 events in one go, and answers their positions. An event is {"event_type", "event_data"} and perhaps "id", "metadata", "tags", "correlation_id", "causation_id". Nothing is appended (error BP001) if an event that was not seen matches an item of condition {"fail_if_events_match": [{"types": […], "tags": […]}], "after": event_token()}, or stream {"aggregate_type", "aggregate_id", "expected_version"} is at another version. A key that is not among these is refused. READ COMMITTED only; error 40001: run the transaction again.';
 REVOKE EXECUTE ON FUNCTION append_events(jsonb, jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION append_events(jsonb, jsonb, jsonb) TO bedplate_app;
 SELECT give_to_definer('append_events(jsonb, jsonb, jsonb)');

@@ -42,6 +42,7 @@ pub struct Migration {
 
 /// `metadata.toml`. Diesel reads `run_in_transaction` alone.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Metadata {
     /// Whether the migration is one transaction. As Diesel has it: `true` without a file, `false` where the
     /// file does not say.
@@ -197,6 +198,9 @@ mod tests {
         assert!(read().unwrap_err().to_string().contains("it has no up.sql"));
         write("2026-01-03-000000_d/up.sql", "");
         assert!(read().unwrap_err().to_string().contains("metadata.toml"));
+        write("2026-01-03-000000_d/metadata.toml", "run_in_transation = true");
+        let misspelt = read().unwrap_err().to_string();
+        assert!(misspelt.contains("unknown field `run_in_transation`, expected one of"), "{misspelt}");
         fs::remove_dir_all(folder.path().join("2026-01-03-000000_d")).unwrap();
         write("group/2026-01-04-000000_e/up.sql", "");
         assert!(read().unwrap_err().to_string().contains("group is no migration: it has no up.sql"));
