@@ -10,7 +10,7 @@ mod fault;
 use std::fmt;
 
 use crate::database::migrate::Problem;
-use crate::events::AppendConflict;
+use crate::events::{AppendConflict, SubscriptionDifference};
 use crate::ids::{Entity, Id};
 
 pub use classes::field_of;
@@ -80,6 +80,18 @@ pub enum Error {
     AppendConflict {
         /// What it came up against.
         conflict: AppendConflict,
+    },
+    /// A subscription of this name is stored with another query or other partitions: events would be skipped.
+    #[error(
+        "subscription {name} is stored otherwise: {}; keep what is stored, take another name, or change the query on \
+             purpose (change_subscription)",
+        join_differences(differences)
+    )]
+    SubscriptionDiffers {
+        /// The subscription's name.
+        name: String,
+        /// What differs, never empty.
+        differences: Vec<SubscriptionDifference>,
     },
     /// The last owner of an organization stays: make another member owner first, or delete the organization.
     #[error("the last owner of an organization stays: make another member owner first")]
@@ -378,6 +390,11 @@ fn join(violations: &[Violation]) -> String {
 
 fn join_schema_violations(violations: &[SchemaViolation]) -> String {
     let each: Vec<_> = violations.iter().map(|v| format!("{} {}", v.instance_path, v.message)).collect();
+    each.join("; ")
+}
+
+fn join_differences(differences: &[SubscriptionDifference]) -> String {
+    let each: Vec<_> = differences.iter().map(SubscriptionDifference::to_string).collect();
     each.join("; ")
 }
 

@@ -190,6 +190,8 @@ diesel::table! {
         /// The partition key: aggregate, tenant, or tag: and the key of a tag. Another one would put events into shares that are past them.
         #[max_length = 300]
         partition_by -> Varchar,
+        /// The events that it reads, as an array of items {"types": […], "tags": […]}, sorted and without doubles. Under another query it would be past events that it had not asked for.
+        query -> Jsonb,
         /// Up to here everything is done.
         position -> Int8,
         /// The worker that has it.

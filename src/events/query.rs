@@ -19,7 +19,7 @@ use crate::validation::Check;
 pub const MAX_ITEMS: usize = 100;
 
 /// One of the alternatives of an [`EventQuery`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueryItem {
     types: Vec<String>,
@@ -103,6 +103,20 @@ impl EventQuery {
     #[must_use]
     pub fn matches(&self, event_type: &str, tags: &[String]) -> bool {
         self.items.iter().any(|item| item.matches(event_type, tags))
+    }
+
+    /// The same query for every order of its items, types and tags, each of them once.
+    pub(super) fn canonical(&self) -> Self {
+        let mut items = self.items.clone();
+        for item in &mut items {
+            for texts in [&mut item.types, &mut item.tags] {
+                texts.sort();
+                texts.dedup();
+            }
+        }
+        items.sort();
+        items.dedup();
+        Self { items }
     }
 
     /// Of each item a tag, or its types: whatever matches has one of them.

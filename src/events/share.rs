@@ -2,15 +2,15 @@
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Double, Integer, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Double, Integer, Jsonb, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rand::RngExt as _;
 
 use super::event::Event;
 use super::handler::SubscriptionScope;
 use super::query::{Range, of_all_tenants, of_tenant};
+use super::stored::{Standing, missing, standings};
 use super::subscriber::Subscriber;
-use super::subscription::{Standing, standings};
 use crate::database::Tx;
 use crate::error::{Error, Result};
 use crate::sql::cached;
@@ -18,9 +18,10 @@ use crate::sql::cached;
 /// Events that are none of a subscription's are gone through again until there are so many positions of them.
 const REMEMBERED: i64 = 10_000;
 
-/// A share that is where it was read, and that nobody is at: neither in a transaction, nor by a lease.
+/// A share that is where it was read, under the query it was read by, and that nobody is at: neither in a transaction,
+/// nor by a lease.
 const FREE: &str = "SELECT partition FROM event_subscriptions \
-     WHERE tenant_id = $1 AND name = $2 AND partition = $3 AND position = $4 \
+     WHERE tenant_id = $1 AND name = $2 AND partition = $3 AND position = $4 AND query = $5 \
        AND (lease_expires_at IS NULL OR lease_expires_at < now()) FOR UPDATE SKIP LOCKED";
 
 /// What a worker has found to do.
@@ -47,7 +48,7 @@ impl<S: SubscriptionScope> Subscriber<S> {
     /// Those that have something to do, in an order that is another one each time: workers come less in each other's
     /// way.
     pub(super) async fn standings(&self, tx: &Tx<S>) -> Result<(i64, Vec<Standing>)> {
-        let (head, mut standings) = standings(tx.connection(), self.id(), &self.subscription.name).await?;
+        let (head, mut standings) = standings(tx.connection(), self.id(), &self.subscription).await?;
         standings.retain(|standing| standing.position < head);
         if standings.len() > 1 {
             let first = rand::rng().random_range(0..standings.len());
@@ -83,7 +84,7 @@ impl<S: SubscriptionScope> Subscriber<S> {
     pub(super) async fn advance(&self, tx: &Tx<S>, found: &Found) -> Result<bool> {
         let advance = sql_query(format!(
             "WITH free AS ({FREE}) \
-             UPDATE event_subscriptions AS s SET position = $5, claims = s.claims + 1, claimed_by = NULL, \
+             UPDATE event_subscriptions AS s SET position = $6, claims = s.claims + 1, claimed_by = NULL, \
                     lease_expires_at = NULL FROM free \
               WHERE s.tenant_id = $1 AND s.name = $2 AND s.partition = free.partition"
         ))
@@ -91,6 +92,7 @@ impl<S: SubscriptionScope> Subscriber<S> {
         .bind::<Text, _>(&self.subscription.name)
         .bind::<Integer, _>(found.standing.partition)
         .bind::<BigInt, _>(found.standing.position)
+        .bind::<Jsonb, _>(self.subscription.stored_query()?)
         .bind::<BigInt, _>(found.until);
         Ok(cached(advance).execute(&mut tx.connection()).await? == 1)
     }
@@ -99,14 +101,15 @@ impl<S: SubscriptionScope> Subscriber<S> {
     pub(super) async fn claim(&self, tx: &Tx<S>, found: &Found) -> Result<Option<i32>> {
         let claim = sql_query(format!(
             "WITH free AS ({FREE}) \
-             UPDATE event_subscriptions AS s SET claimed_by = $5, claims = s.claims + 1, \
-                    lease_expires_at = now() + $6 * interval '1 second' FROM free \
+             UPDATE event_subscriptions AS s SET claimed_by = $6, claims = s.claims + 1, \
+                    lease_expires_at = now() + $7 * interval '1 second' FROM free \
               WHERE s.tenant_id = $1 AND s.name = $2 AND s.partition = free.partition RETURNING s.claims"
         ))
         .bind::<SqlUuid, _>(self.id())
         .bind::<Text, _>(&self.subscription.name)
         .bind::<Integer, _>(found.standing.partition)
         .bind::<BigInt, _>(found.standing.position)
+        .bind::<Jsonb, _>(self.subscription.stored_query()?)
         .bind::<Text, _>(&self.worker)
         .bind::<Double, _>(self.subscription.lease.as_secs_f64());
         let claim: Option<Claim> = cached(claim).get_result(&mut tx.connection()).await.optional()?;
@@ -150,7 +153,9 @@ impl<S: SubscriptionScope> Subscriber<S> {
                 )
                 .bind::<SqlUuid, _>(self.id())
                 .bind::<Text, _>(&self.subscription.name);
-                cached(restart).execute(&mut tx.connection()).await?;
+                if cached(restart).execute(&mut tx.connection()).await? == 0 {
+                    return Err(missing(tx.connection(), self.id(), &self.subscription.name).await?);
+                }
                 reset(tx).await.map(drop)
             })
             .await

@@ -22,7 +22,8 @@ use uuid::Uuid;
 
 use super::handler::{EventHandler, EventSink, SubscriptionScope};
 use super::share::Claimed;
-use super::subscription::{Subscription, SubscriptionLag, ensure, lag};
+use super::stored::{Resume, change, ensure, missing};
+use super::subscription::{Subscription, SubscriptionLag, lag};
 use crate::database::{AllTenants, Channel, Database, TenantContext, Tx, Wakeups};
 use crate::error::{Error, Result};
 
@@ -51,7 +52,8 @@ impl Database {
     /// A worker of a tenant's subscription, which is made where it is not there, before the first event.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a bad subscription, [`Error::Configuration`] for one that has another number of shares.
+    /// [`Error::Invalid`] for a bad subscription, [`Error::SubscriptionDiffers`] where one with another query or other
+    /// partitions is stored under its name, [`Error::NotFound`] for a tenant that does not exist.
     pub async fn subscribe(
         &self,
         context: &TenantContext,
@@ -67,17 +69,56 @@ impl Database {
     pub async fn subscribe_all(&self, subscription: Subscription) -> Result<Subscriber<AllTenants>> {
         Subscriber::new(self, AllTenants, subscription).await
     }
+
+    /// Gives a tenant's subscription another query, on purpose. Workers that have the old one end at their next turn
+    /// with [`Error::SubscriptionDiffers`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bad subscription, [`Error::SubscriptionDiffers`] for other partitions, which cannot be
+    /// changed, [`Error::NotFound`] for a subscription or a tenant that does not exist.
+    pub async fn change_subscription(
+        &self,
+        context: &TenantContext,
+        subscription: Subscription,
+        resume: Resume,
+    ) -> Result<Subscriber<TenantContext>> {
+        Subscriber::changed(self, context.clone(), subscription, resume).await
+    }
+
+    /// The same for a subscription of all tenants.
+    ///
+    /// # Errors
+    /// As for [`Database::change_subscription`].
+    pub async fn change_subscription_of_all(
+        &self,
+        subscription: Subscription,
+        resume: Resume,
+    ) -> Result<Subscriber<AllTenants>> {
+        Subscriber::changed(self, AllTenants, subscription, resume).await
+    }
 }
 
 impl<S: SubscriptionScope> Subscriber<S> {
     async fn new(database: &Database, scope: S, subscription: Subscription) -> Result<Self> {
-        subscription.check()?;
-        let worker = format!("{}:{}", std::process::id(), Uuid::now_v7());
-        let subscriber = Self { database: database.clone(), scope, subscription, worker };
+        let subscriber = Self::worker(database, scope, subscription)?;
         let (id, subscription) = (subscriber.id(), &subscriber.subscription);
         let make = move |tx: Tx<S>| async move { ensure(tx.connection(), id, subscription).await };
         subscriber.scope.transact(database, make).await?;
         Ok(subscriber)
+    }
+
+    async fn changed(database: &Database, scope: S, subscription: Subscription, resume: Resume) -> Result<Self> {
+        let subscriber = Self::worker(database, scope, subscription)?;
+        let (id, subscription) = (subscriber.id(), &subscriber.subscription);
+        let make = move |tx: Tx<S>| async move { change(tx.connection(), id, subscription, resume).await };
+        subscriber.scope.transact(database, make).await?;
+        Ok(subscriber)
+    }
+
+    fn worker(database: &Database, scope: S, subscription: Subscription) -> Result<Self> {
+        subscription.check()?;
+        let worker = format!("{}:{}", std::process::id(), Uuid::now_v7());
+        Ok(Self { database: database.clone(), scope, subscription, worker })
     }
 
     /// The tenant; the nil UUID for all of them.
@@ -88,11 +129,15 @@ impl<S: SubscriptionScope> Subscriber<S> {
     /// How far each share has come.
     ///
     /// # Errors
-    /// What the database says.
+    /// [`Error::NotFound`] for a subscription or a tenant that is gone.
     pub async fn lag(&self) -> Result<Vec<SubscriptionLag>> {
         self.scope
             .transact(&self.database, move |tx| async move {
-                lag(tx.connection(), Some(self.id()), Some(&self.subscription.name)).await
+                let lags = lag(tx.connection(), Some(self.id()), Some(&self.subscription.name)).await?;
+                if lags.is_empty() {
+                    return Err(missing(tx.connection(), self.id(), &self.subscription.name).await?);
+                }
+                Ok(lags)
             })
             .await
     }
@@ -100,7 +145,8 @@ impl<S: SubscriptionScope> Subscriber<S> {
     /// One batch of one share, if there is one that nobody is at.
     ///
     /// # Errors
-    /// What the handler returns; nothing is written then.
+    /// What the handler returns; nothing is written then. [`Error::NotFound`] for a subscription or a tenant that is
+    /// gone, [`Error::SubscriptionDiffers`] where its query was changed.
     pub fn turn<'a, H: EventHandler<S>>(&'a self, handler: &'a H) -> BoxFuture<'a, Result<Turn>> {
         let turn = move |tx: Tx<S>| async move {
             let mut busy = false;
@@ -175,7 +221,8 @@ impl<S: SubscriptionScope> Subscriber<S> {
     /// grow to ten seconds.
     ///
     /// # Errors
-    /// Other errors of the handler: an event that cannot be handled stops its subscription, for none is skipped.
+    /// Other errors of the handler: an event that cannot be handled stops its subscription, for none is skipped; and
+    /// those of [`Subscriber::turn`], as [`Error::NotFound`] after the tenant was deleted.
     pub async fn run_until<H: EventHandler<S>>(&self, handler: &H, shutdown: impl Future<Output = ()>) -> Result<()> {
         self.work(|| self.turn(handler), shutdown).await
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::query::{EventQuery, Share};
 use super::read::Head;
 use crate::database::SystemTx;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sql::cached;
 use crate::validation::Check;
 
@@ -35,16 +35,18 @@ pub struct Subscription {
     pub(super) name: String,
     pub(super) query: EventQuery,
     pub(super) partitions: u16,
-    partition_by: PartitionBy,
+    pub(super) partition_by: PartitionBy,
     key_tag: String,
     pub(super) batch: u32,
     pub(super) lease: Duration,
     pub(super) poll: Duration,
-    from_head: bool,
+    pub(super) from_head: bool,
 }
 
 impl Subscription {
-    /// Of a name, 1 to 255 characters: in one share, at most 500 events at a time.
+    /// Of a name, 1 to 255 characters: in one share, at most 500 events at a time. The query stays for as long as the
+    /// name does: another one is refused, unless [`Database::change_subscription`](crate::Database::change_subscription)
+    /// says where it goes on.
     pub fn new(name: impl Into<String>, query: EventQuery) -> Self {
         Self {
             name: name.into(),
@@ -201,70 +203,5 @@ impl SystemTx {
     /// What the database says.
     pub async fn subscription_lags(&self) -> Result<Vec<SubscriptionLag>> {
         lag(self.connection(), None, None).await
-    }
-}
-
-/// Where a share stands, for its workers.
-#[derive(Debug, Clone, QueryableByName)]
-pub(super) struct Standing {
-    #[diesel(sql_type = Integer)]
-    pub(super) partition: i32,
-    #[diesel(sql_type = Integer)]
-    pub(super) partitions: i32,
-    #[diesel(sql_type = Text)]
-    pub(super) partition_by: String,
-    #[diesel(sql_type = BigInt)]
-    pub(super) position: i64,
-}
-
-/// The head, and then where every share stands.
-pub(super) async fn standings(
-    connection: &AsyncPgConnection,
-    tenant: Uuid,
-    name: &str,
-) -> Result<(i64, Vec<Standing>)> {
-    let standings = sql_query(
-        "SELECT partition, partitions, partition_by, position FROM event_subscriptions \
-          WHERE tenant_id = $1 AND name = $2 ORDER BY partition",
-    )
-    .bind::<SqlUuid, _>(tenant)
-    .bind::<Text, _>(name);
-    let (mut first, mut second) = (connection, connection);
-    let (head, standings) = tokio::try_join!(
-        cached(sql_query("SELECT event_head() AS head")).get_result::<Head>(&mut first),
-        cached(standings).load::<Standing>(&mut second),
-    )?;
-    Ok((head.head, standings))
-}
-
-/// Makes the rows of a subscription that are not there; an existing one keeps its place.
-pub(super) async fn ensure(
-    mut connection: &AsyncPgConnection,
-    tenant: Uuid,
-    subscription: &Subscription,
-) -> Result<()> {
-    let key = subscription.partition_by.to_string();
-    let insert = sql_query(
-        "INSERT INTO event_subscriptions (tenant_id, name, partition, partitions, partition_by, position) \
-         SELECT $1, $2, n, $3, $4, CASE WHEN $5 THEN event_head() ELSE 0 END FROM generate_series(0, $3 - 1) AS n \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind::<SqlUuid, _>(tenant)
-    .bind::<Text, _>(&subscription.name)
-    .bind::<Integer, _>(i32::from(subscription.partitions))
-    .bind::<Text, _>(&key)
-    .bind::<Bool, _>(subscription.from_head);
-    cached(insert).execute(&mut connection).await?;
-    let (_, standings) = standings(connection, tenant, &subscription.name).await?;
-    let (name, partitions) = (&subscription.name, i32::from(subscription.partitions));
-    // In one share the key says nothing.
-    let is_other =
-        |standing: &&Standing| standing.partitions != partitions || partitions > 1 && standing.partition_by != key;
-    match standings.iter().find(is_other) {
-        None => Ok(()),
-        Some(Standing { partitions: had, partition_by, .. }) => Err(Error::configuration(format!(
-            "subscription {name} has {had} shares by {partition_by}, not {partitions} by {key}: \
-             keep them, or give the subscription another name"
-        ))),
     }
 }

@@ -271,7 +271,7 @@ async fn another_isolation_level_is_refused(#[future(awt)] db: TestDatabase, #[c
     assert_eq!(read.await.unwrap(), []);
 }
 
-async fn close(db: &TestDatabase, home: &Home) {
+pub async fn close(db: &TestDatabase, home: &Home) {
     db.system_tx("close", async |tx| tx.tenants().set_status(home.tenant, TenantStatus::Closed).await).await.unwrap();
 }
 
@@ -291,8 +291,10 @@ async fn a_tenants_events_go_with_it(#[future(awt)] db: TestDatabase) {
     for home in [&gone, &kept] {
         db.append_events(&home.context, &[event("T x y"), event("T")], None).await.unwrap();
         let mut app = as_app(&db, home).await;
-        let subscribe =
-            format!("INSERT INTO event_subscriptions (tenant_id, name) VALUES ('{}', 'mailer')", home.tenant);
+        let subscribe = format!(
+            "INSERT INTO event_subscriptions (tenant_id, name, query) VALUES ('{}', 'mailer', '[]')",
+            home.tenant
+        );
         execute(&mut app, &subscribe).await;
     }
     close(&db, &gone).await;

@@ -112,7 +112,7 @@ async fn a_bad_subscription_is_refused(#[future(awt)] db: TestDatabase) {
         [(3, PartitionBy::Aggregate), (2, PartitionBy::Tag("course".into())), (2, PartitionBy::Tenant)]
     {
         let other = db.subscribe(&home.context, all("a").partitions(partitions, by)).await;
-        assert!(matches!(other, Err(Error::Configuration { .. })));
+        assert!(matches!(other, Err(Error::SubscriptionDiffers { .. })));
     }
     db.subscribe(&home.context, all("a").partitions(2, PartitionBy::Aggregate)).await.unwrap();
     // In one share every key means the same.

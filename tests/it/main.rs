@@ -46,6 +46,7 @@ mod event_model;
 mod event_races;
 mod event_restore;
 mod event_rights;
+mod event_subscription_changes;
 mod event_subscriptions;
 mod events;
 mod events_cli;

@@ -5,6 +5,7 @@ CREATE TABLE event_subscriptions (
     partition int NOT NULL DEFAULT 0,
     partitions int NOT NULL DEFAULT 1,
     partition_by varchar(300) NOT NULL DEFAULT 'aggregate',
+    query jsonb NOT NULL,
     position bigint NOT NULL DEFAULT 0,
     claimed_by varchar(255),
     claims int NOT NULL DEFAULT 0,
@@ -17,6 +18,7 @@ CREATE TABLE event_subscriptions (
     CONSTRAINT event_subscriptions_pkey PRIMARY KEY (tenant_id, name, partition),
     CONSTRAINT event_subscriptions_name_check CHECK (name <> ''),
     CONSTRAINT event_subscriptions_partition_check CHECK (partition >= 0 AND partition < partitions),
+    CONSTRAINT event_subscriptions_query_check CHECK (jsonb_typeof(query) = 'array'),
     CONSTRAINT event_subscriptions_position_check CHECK (position >= 0),
     CONSTRAINT event_subscriptions_claims_check CHECK (claims >= 0),
     CONSTRAINT event_subscriptions_claimed_by_check CHECK ((claimed_by IS NULL) = (lease_expires_at IS NULL))
@@ -28,6 +30,7 @@ COMMENT ON COLUMN event_subscriptions.name IS 'Who reads them: mailer.';
 COMMENT ON COLUMN event_subscriptions.partition IS 'Which share: events whose partition key has this hash modulo partitions.';
 COMMENT ON COLUMN event_subscriptions.partitions IS 'How many shares there are.';
 COMMENT ON COLUMN event_subscriptions.partition_by IS 'The partition key: aggregate, tenant, or tag: and the key of a tag. Another one would put events into shares that are past them.';
+COMMENT ON COLUMN event_subscriptions.query IS 'The events that it reads, as an array of items {"types": […], "tags": […]}, sorted and without doubles. Under another query it would be past events that it had not asked for.';
 COMMENT ON COLUMN event_subscriptions.position IS 'Up to here everything is done.';
 COMMENT ON COLUMN event_subscriptions.claimed_by IS 'The worker that has it.';
 COMMENT ON COLUMN event_subscriptions.claims IS 'Counts the claims: the fencing token. What a worker writes names the claim that it made.';
@@ -60,6 +63,8 @@ BEGIN
     DELETE FROM public.event_subscriptions WHERE tenant_id = OLD.id;
     DELETE FROM public.event_tags WHERE tenant_id = OLD.id;
     DELETE FROM public.events WHERE tenant_id = OLD.id;
+    -- Its subscribers end.
+    NOTIFY bedplate_events;
     RETURN OLD;
 END
 $$;
