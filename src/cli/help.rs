@@ -21,7 +21,9 @@ Examples:
   bedplate up
   DATABASE_URL=postgres://owner:secret@db/app bedplate up
 
-The migrations and seeds are those that are compiled in. A second `up` changes nothing.";
+The migrations and seeds are those that are compiled in. The seeds are the sets reference and development, in staging \
+and production reference alone; `bedplate seed --set NAME` loads any other folder of seeds/. A second `up` changes nothing. \
+Rows of seeds that a revert, DROP or TRUNCATE took away are loaded again.";
 
 pub(super) const DOWN: &str = "\
 Examples:

@@ -114,6 +114,10 @@ impl Progress {
             match outcome {
                 Outcome::Loaded => self.done(&format!("{name} loaded")),
                 Outcome::Reloaded => self.done(&format!("{name} changed: loaded again")),
+                Outcome::Restored => {
+                    self.done(&format!("{name} loaded again: a table that it fills had lost its rows"))
+                }
+                Outcome::Repeated => self.done(&format!("{name} loaded again")),
                 Outcome::Unchanged => {}
             }
         }

@@ -1,6 +1,7 @@
 //! `bedplate up`: server, databases, migrations, seeds, and a table at the end.
 
 use super::migrate::here::note_what_is_left_out;
+use super::seed::{of_sets, summary};
 use super::ui::Progress;
 use super::{config, private_server, sets, status};
 use crate::database::migrate::{self, Direction, Source};
@@ -31,13 +32,21 @@ async fn bring_up(progress: &Progress) -> Result<()> {
     let config = config()?;
     note_what_is_left_out(&config.databases);
     let each = config.databases.iter().map(|name| bring_up_one(&config, *name, progress.of(name.as_str(), 2)));
+    let mut seeded = Vec::new();
     for database in futures_util::future::join_all(each).await {
-        changed |= database?;
+        let (migrated, mut outcomes) = database?;
+        changed |= migrated || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::Unchanged);
+        seeded.append(&mut outcomes);
     }
     progress.step("counting rows");
     let databases = status::read(&config).await?;
     progress.finish();
     status::print(&databases);
+    println!(
+        "\nSeeds: {} ({}; another folder of seeds/: `bedplate seed --set NAME`).",
+        summary(&seeded),
+        of_sets(&sets(config.environment))
+    );
     if !changed {
         println!("\nEverything was up to date: nothing was changed.");
     }
@@ -56,8 +65,8 @@ async fn bring_up(progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// Makes, migrates and seeds a database; whether that changed anything.
-async fn bring_up_one(main: &Config, name: DatabaseName, progress: Progress) -> Result<bool> {
+/// Makes, migrates and seeds a database; whether a migration ran, and what became of the seeds.
+async fn bring_up_one(main: &Config, name: DatabaseName, progress: Progress) -> Result<(bool, Vec<(String, Outcome)>)> {
     let config = main.for_database(name)?;
     progress.step("looking for pending migrations");
     let source = Source::Embedded(name);
@@ -75,5 +84,5 @@ async fn bring_up_one(main: &Config, name: DatabaseName, progress: Progress) -> 
     progress.step("loading seeds");
     let seeded = seed::load(&config.owner_url, name, config.environment, &sets(config.environment)).await?;
     progress.seeds(&seeded);
-    Ok(!applied.is_empty() || seeded.iter().any(|(_, outcome)| *outcome != Outcome::Unchanged))
+    Ok((!applied.is_empty(), seeded))
 }

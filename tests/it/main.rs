@@ -110,6 +110,7 @@ mod schema_changes;
 mod schema_docs;
 mod scripts;
 mod seeds;
+mod seeds_ledger;
 #[cfg(feature = "tower-sessions")]
 mod session_http;
 mod sessions;

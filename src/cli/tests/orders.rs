@@ -12,7 +12,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("down", &[]),
     ("url", &["--app", "--database rfq"]),
     ("url", &["--admin", "--database rfq"]),
-    ("seed", &["--set reference", "--set development"]),
+    ("seed", &["--set reference", "--set development", "--force"]),
     ("reset", &["--database app"]),
     ("status", &["--json"]),
     ("doctor", &["--json", "--dir x", "--tenants"]),

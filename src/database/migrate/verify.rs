@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 pub enum Rows {
     /// None: only the catalogue is looked at.
     None,
-    /// The seeds of this database, both sets.
+    /// The seeds of this database: reference and development.
     Seeds(DatabaseName),
     /// What this SQL inserts.
     Sql(String),

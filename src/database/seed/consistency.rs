@@ -39,7 +39,7 @@ const OF_MAIN: &[Rule] = &[
           WHERE e.status IN ('completed', 'failed') AND r.status IN ('pending', 'running')",
     ),
     (
-        "an evaluation has agents",
+        "an evaluation has at least one agent",
         "SELECT count(*) AS broken FROM evaluations AS e
           WHERE NOT EXISTS (
                 SELECT FROM agent_results AS r WHERE (r.tenant_id, r.evaluation_id) = (e.tenant_id, e.id))",
@@ -74,7 +74,7 @@ const OF_MARKETDATA: &[Rule] = &[
         "SELECT count(*) AS broken FROM venues WHERE timezone NOT IN (SELECT name FROM pg_timezone_names)",
     ),
     (
-        "what is traded is traded at a venue that is not closed",
+        "an active instrument is traded at a venue that is not closed",
         "SELECT count(*) AS broken FROM instruments AS i JOIN venues AS v ON v.code = i.venue_code
           WHERE i.status = 'active' AND v.status = 'closed'",
     ),
@@ -101,7 +101,10 @@ pub async fn check(connection: &mut AsyncPgConnection, database: DatabaseName) -
     for (rule, count) in rules {
         let rows: Count = sql_query(*count).get_result(connection).await?;
         if rows.broken > 0 {
-            broken.push(format!("not so for {} rows: {rule}", rows.broken));
+            broken.push(match rows.broken {
+                1 => format!("1 row violates the rule \"{rule}\""),
+                rows => format!("{rows} rows violate the rule \"{rule}\""),
+            });
         }
     }
     Ok(broken)
