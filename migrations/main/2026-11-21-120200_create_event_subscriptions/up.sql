@@ -5,7 +5,8 @@ CREATE TABLE event_subscriptions (
     partition int NOT NULL DEFAULT 0,
     partitions int NOT NULL DEFAULT 1,
     partition_by varchar(300) NOT NULL DEFAULT 'aggregate',
-    query jsonb NOT NULL,
+    query jsonb NOT NULL
+        CONSTRAINT event_subscriptions_query_json CHECK (json_is_readable(query)),
     position bigint NOT NULL DEFAULT 0,
     claimed_by varchar(255),
     claims int NOT NULL DEFAULT 0,
