@@ -181,7 +181,7 @@ fn one_line(error: &Error) -> String {
 /// What to do, where the error does not say so itself.
 fn advice(error: &Error) -> &'static str {
     match error {
-        Error::Unavailable { .. } => "; check the URL, and that the server runs (`bedplate up` starts the private one)",
+        Error::Unavailable { .. } => "; is the server running? `bedplate up` starts the private one",
         Error::Timeout { .. } => "; look for long transactions in pg_stat_activity and try again",
         Error::ReadOnly { .. } => "; give the URL of the primary, or several hosts",
         Error::Database(_) => "; `bedplate status` shows whether migrations are pending",

@@ -147,7 +147,7 @@ pub(super) fn of_io(url: &DatabaseUrl, kind: &str, error: &io::Error) -> Error {
         }
         (None, ErrorKind::InvalidData | ErrorKind::InvalidInput) => configuration(not_postgresql()),
         _ if error.to_string().starts_with("failed to lookup address") => {
-            Error::Unavailable { message: format!("{url}: the host's name cannot be resolved ({error})") }
+            Error::Unavailable { message: format!("{url}: the host's name cannot be resolved, check it ({error})") }
         }
         _ => Error::Unavailable { message: format!("{url}: {}", with_cause(kind, &error.to_string())) },
     }
@@ -160,7 +160,8 @@ fn of_certificate(why: &CertificateError) -> String {
         Why::NotValidYet | Why::NotValidYetContext { .. } => {
             "the server's certificate is not valid yet; check both clocks".into()
         }
-        Why::UnknownIssuer => {
+        // An authority's own certificate, as one that signed itself often is.
+        _ if *why == Why::UnknownIssuer || why.to_string().contains("CaUsedAsEndEntity") => {
             "no root certificate vouches for the server's certificate; write sslrootcert=FILE with that of \
              its authority, or the certificate itself where it is self-signed"
                 .into()

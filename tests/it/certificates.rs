@@ -177,6 +177,7 @@ async fn those_that_libpq_trusts_are_trusted() {
 /// What to do about each refusal.
 #[rstest]
 #[case("self", "sslmode=verify-full&sslrootcert=other.crt", "sslrootcert=FILE")]
+#[case("self-as-authority", "sslmode=verify-full&sslrootcert=other.crt", "sslrootcert=FILE")]
 #[case("self-of-another", "sslmode=verify-full&sslrootcert=self-of-another.crt", "sslmode=verify-ca")]
 #[case("self-expired", "sslmode=verify-ca&sslrootcert=self-expired.crt", "renew it")]
 #[case("self-expired-as-authority", "sslmode=verify-ca&sslrootcert=self-expired-as-authority.crt", "renew it")]

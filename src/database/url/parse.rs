@@ -180,8 +180,9 @@ fn hosts(parts: &Parts<'_>, options: &Options<'_>, libpq: &Libpq) -> Result<Vec<
         return Err(wrong_number(source, "ports", numbers.len(), names.len()));
     }
     let each = names.into_iter().enumerate().map(|(n, name)| {
-        let address = addresses.get(n).filter(|address| **address != name).map(|address| address.parse());
-        let address = address.transpose().map_err(|_| not_an_address())?;
+        let address: Option<IpAddr> =
+            addresses.get(n).map(|address| address.parse()).transpose().map_err(|_| not_an_address())?;
+        let address = address.filter(|_| addresses.get(n) != Some(&name));
         let port = read_port(source, numbers.get(n).unwrap_or(&numbers[0]))?;
         Ok(Host { name, address, port })
     });
