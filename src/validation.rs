@@ -11,8 +11,8 @@ use bigdecimal::num_bigint::Sign;
 use serde_json::Value;
 
 use crate::error::{Error, Result, Violation};
-pub(crate) use exact::exact_json;
-use exact::{MAX_DEPTH, is_exact};
+use exact::is_exact;
+pub(crate) use exact::{MAX_DEPTH, exact_json};
 
 /// Collects violations.
 #[derive(Debug, Default)]

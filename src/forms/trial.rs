@@ -8,10 +8,11 @@ use diesel_async::RunQueryDsl as _;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::json_schema::JsonSchema;
+use super::json_schema::{JsonSchema, is_nested};
 use crate::database::{Database, TenantContext, TenantTx};
 use crate::error::{Error, Result, SchemaViolation};
 use crate::tenancy::TenantId;
+use crate::validation::{Check, MAX_DEPTH};
 
 /// What the validators say of one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,11 @@ struct Row {
 /// # Errors
 /// [`Error::Invalid`] for a schema that is too large, or a document that PostgreSQL cannot store.
 pub async fn run(db: &Database, schema: &JsonSchema, documents: &[Value]) -> Result<Vec<Trial>> {
+    let mut check = Check::default();
+    for (n, _) in documents.iter().enumerate().filter(|(_, document)| is_nested(document, MAX_DEPTH)) {
+        check.add(&format!("documents/{n}"), format!("is nested deeper than {MAX_DEPTH} levels"));
+    }
+    check.finish()?;
     // A tenant that has no rows, and that nobody is.
     let context = TenantContext::new(TenantId::from(Uuid::nil()));
     let definition = Uuid::now_v7();

@@ -141,9 +141,9 @@ mod tests {
     }
 
     #[rstest]
-    #[case(127, "")]
-    #[case(128, "is nested deeper than 127 levels")]
-    #[case(5_000, "is nested deeper than 127 levels")]
+    #[case(100, "")]
+    #[case(101, "is nested deeper than 100 levels")]
+    #[case(5_000, "is nested deeper than 100 levels")]
     fn depth_has_a_limit(#[case] levels: usize, #[case] reason: &str) {
         for (open, close) in [("[", "]"), ("{\"\":", "}")] {
             let text = open.repeat(levels) + "1" + &close.repeat(levels);

@@ -53,6 +53,7 @@ mod events_cli;
 mod exercise;
 mod failover;
 mod failures;
+mod form_numbers;
 mod form_publish;
 mod form_races;
 mod form_submission_lists;

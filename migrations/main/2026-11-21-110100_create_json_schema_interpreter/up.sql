@@ -448,11 +448,46 @@ END
 $$;
 COMMENT ON FUNCTION json_schema.applies(jsonb, jsonb, jsonb) IS 'Whether the condition of a branch holds.';
 
+CREATE FUNCTION json_schema.inexact(data jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    AS $$
+BEGIN
+    IF public.json_is_readable(data) THEN
+        RETURN NULL;
+    END IF;
+    IF jsonb_path_exists(data, 'strict $.**{100 to last} ? (@.type() == "object" || @.type() == "array")') THEN
+        RETURN jsonb_build_array(jsonb_build_object('instancePath', ''::text, 'schemaPath', ''::text,
+            'keyword', 'maxDepth'::text, 'message', 'is nested deeper than 100 levels'::text, 'params', '{"limit": 100}'::jsonb));
+    END IF;
+    RETURN (
+        WITH RECURSIVE inside AS (
+            SELECT data AS value, ''::text AS at
+            UNION ALL
+            SELECT e.value, json_schema.inside(inside.at, e.key)
+              FROM inside CROSS JOIN LATERAL (
+                   SELECT o.key, o.value
+                     FROM jsonb_each(CASE jsonb_typeof(inside.value) WHEN 'object' THEN inside.value ELSE '{}' END) AS o
+                   UNION ALL
+                   SELECT (a.ordinality - 1)::text, a.value
+                     FROM jsonb_array_elements(CASE jsonb_typeof(inside.value) WHEN 'array' THEN inside.value ELSE '[]' END)
+                          WITH ORDINALITY AS a) AS e)
+        SELECT jsonb_agg(jsonb_build_object('instancePath', found.at, 'schemaPath', ''::text, 'keyword', 'exact'::text,
+                   'message', 'is a number that 64 bits do not hold exactly: write it as a text'::text, 'params', '{}'::jsonb)
+                   ORDER BY found.at COLLATE "C")
+          FROM (SELECT at FROM inside
+                 WHERE CASE jsonb_typeof(value) WHEN 'number' THEN NOT public.json_numbers_are_exact(value) ELSE false END
+                 ORDER BY at COLLATE "C" LIMIT 100) AS found);
+END
+$$;
+COMMENT ON FUNCTION json_schema.inexact(jsonb) IS
+    'What of data clients would change or not read, as violations; NULL: nothing.';
+
 CREATE FUNCTION json_schema_violations(program jsonb, data jsonb) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
+    inexact jsonb;
     found jsonb[];
 BEGIN
     IF program IS NULL OR data IS NULL THEN
@@ -465,6 +500,10 @@ BEGIN
     IF (program -> 'deep')::boolean AND pg_column_size(data) > 800 AND jsonb_path_exists(data, '$.**{101}') THEN
         RETURN jsonb_build_array(jsonb_build_object('instancePath', ''::text, 'schemaPath', ''::text,
             'keyword', 'maxDepth'::text, 'message', 'is nested deeper than 100 levels'::text, 'params', '{"limit": 100}'::jsonb));
+    END IF;
+    inexact := json_schema.inexact(data);
+    IF inexact IS NOT NULL THEN
+        RETURN inexact;
     END IF;
     found := json_schema.interpret(program -> 'root', program -> 'shared', data, '');
     IF found IS NULL THEN

@@ -51,7 +51,7 @@ COMMENT ON COLUMN form_definitions.tenant_id IS 'The tenant of the form.';
 COMMENT ON COLUMN form_definitions.id IS 'The id of this version, unique inside the tenant.';
 COMMENT ON COLUMN form_definitions.name IS 'The form''s name, not blank; its versions share it.';
 COMMENT ON COLUMN form_definitions.version IS 'The version''s number, from 1.';
-COMMENT ON COLUMN form_definitions.definition IS 'JSON Schema, draft 2020-12, at most 256 KB.';
+COMMENT ON COLUMN form_definitions.definition IS 'JSON Schema as it was written, at most 256 KB: draft 2020-12, or an older draft that is translated when it is compiled.';
 COMMENT ON COLUMN form_definitions.resources IS 'Schemas that the definition refers to, by URI, at most 512 KB together.';
 COMMENT ON COLUMN form_definitions.assert_formats IS 'Whether "format" is a rule; otherwise it is a remark.';
 COMMENT ON COLUMN form_definitions.program IS 'What the database runs to check a submission, compiled from the definition; NULL: a draft.';

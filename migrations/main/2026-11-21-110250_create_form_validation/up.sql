@@ -41,6 +41,10 @@ BEGIN
         PERFORM set_config('bedplate_forms.' || form.validator, met, false);
     END IF;
     IF met = 'compiled' THEN
+        violations := json_schema.inexact(data);
+        IF violations IS NOT NULL THEN
+            RETURN violations;
+        END IF;
         scope := concat_ws('|', current_setting('app.tenant_id', true), current_setting('app.user_id', true));
         EXECUTE 'SELECT forms_compiled.' || quote_ident(form.validator) || '($1)' INTO valid USING data;
         IF scope <> concat_ws('|', current_setting('app.tenant_id', true), current_setting('app.user_id', true)) THEN

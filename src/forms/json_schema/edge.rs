@@ -15,7 +15,7 @@ use super::pattern::Pattern;
 use super::program::{Node, NodeId, Program, Type};
 use super::violations::{self, MAX_DATA_DEPTH, Params, TOO_DEEP};
 use crate::error::SchemaViolation;
-use crate::validation::holds_nul;
+use crate::validation::{MAX_DEPTH, holds_nul};
 
 /// A validator in this process.
 pub(super) struct Edge {
@@ -76,6 +76,9 @@ impl Edge {
     pub(super) fn violations(&self, data: &Value) -> Vec<SchemaViolation> {
         if self.limits_depth && is_deeper(data, MAX_DATA_DEPTH) {
             return vec![of_the_whole("maxDepth", TOO_DEEP, violations::param("limit", MAX_DATA_DEPTH))];
+        }
+        if is_nested(data, MAX_DEPTH) {
+            return vec![of_the_whole("maxDepth", TOO_DEEP, violations::param("limit", MAX_DEPTH))];
         }
         // No database has such data, so none could say that it is valid.
         if holds_nul(data) {
@@ -369,6 +372,16 @@ fn is_deeper(data: &Value, levels: usize) -> bool {
     };
     // What is in the last level is too deep.
     inside.any(|value| levels == 0 || is_deeper(value, levels - 1))
+}
+
+/// Whether more arrays and objects than these stand inside of one another.
+pub(in crate::forms) fn is_nested(data: &Value, levels: usize) -> bool {
+    let mut inside: Box<dyn Iterator<Item = &Value>> = match data {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(properties) => Box::new(properties.values()),
+        _ => return false,
+    };
+    levels == 0 || inside.any(|value| is_nested(value, levels - 1))
 }
 
 /// `multipleOf` on decimals, as PostgreSQL's `numeric` counts: 0.3 is three times 0.1.

@@ -45,6 +45,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::{Error, Result, SchemaViolation, Violation};
+pub(super) use edge::is_nested;
 
 /// How a schema is to be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

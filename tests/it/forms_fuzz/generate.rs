@@ -72,6 +72,34 @@ const PATTERNS: [&str; 22] = [
 /// Those that a name's pattern can be.
 const NAME_PATTERNS: [&str; 8] = ["^a", "b$", "^[a-z]+$", ".", "^.$", "\\W", "é|😀", "^\\$"];
 
+/// Where binary fractions and decimals differ: whole numbers above 2^53, and decimals of 16 and 17 digits.
+const CLOSE: [&str; 22] = [
+    "9007199254740992",
+    "9007199254740993",
+    "9007199254740994.0",
+    "10000000000000000",
+    "1e16",
+    "1152921504606847000",
+    "1152921504606846976",
+    "1.152921504606847e18",
+    "9223372036854775807",
+    "9223372036854775808",
+    "9.223372036854776e18",
+    "18446744073709551614",
+    "18446744073709551615",
+    "-9007199254740993",
+    "-9223372036854775807",
+    "0.1234567890123456",
+    "0.12345678901234568",
+    "0.30000000000000004",
+    "1234567.1234567891",
+    "123456789012345.67",
+    "4503599627370497.5",
+    "-0.12345678901234568",
+];
+const DIVISORS: [&str; 8] =
+    ["9007199254740993", "0.12345678901234568", "1e-17", "0.00000001", "3", "10000000000000000", "2.5e-7", "5e-324"];
+
 pub struct Generator {
     random: StdRng,
     definitions: usize,
@@ -79,12 +107,15 @@ pub struct Generator {
     anchored: bool,
     /// Whether numbers of the crate differ from decimals.
     decimals: bool,
+    /// Whether numbers are those that binary fractions confuse.
+    close: bool,
 }
 
 impl Generator {
     pub fn new(random: StdRng) -> Self {
-        let mut generator = Self { random, definitions: 0, anchored: false, decimals: false };
+        let mut generator = Self { random, definitions: 0, anchored: false, decimals: false, close: false };
         generator.anchored = generator.chance(30);
+        generator.close = generator.chance(25);
         generator
     }
 
@@ -135,13 +166,22 @@ impl Generator {
 
     /// The crate, on the schema as it is; not where it counts in binary fractions.
     pub fn original(&self, schema: &Value) -> Option<jsonschema::Validator> {
+        self.original_of(schema, &Self::resources(), jsonschema::Draft::Draft202012)
+    }
+
+    /// The same, of a draft.
+    pub fn original_of(
+        &self,
+        schema: &Value,
+        resources: &BTreeMap<String, Value>,
+        draft: jsonschema::Draft,
+    ) -> Option<jsonschema::Validator> {
         if self.decimals {
             return None;
         }
-        let resources = Self::resources();
         let pairs = resources.iter().map(|(uri, document)| (uri.as_str(), document));
-        let registry = jsonschema::Registry::new().extend(pairs).unwrap().prepare().unwrap();
-        let options = jsonschema::options().with_draft(jsonschema::Draft::Draft202012);
+        let registry = jsonschema::Registry::new().draft(draft).extend(pairs).unwrap().prepare().unwrap();
+        let options = jsonschema::options().with_draft(draft);
         Some(options.with_registry(&registry).should_validate_formats(false).build(schema).unwrap())
     }
 
@@ -181,6 +221,9 @@ impl Generator {
             5 => (self.pick(&numbers), self.number()),
             6 => {
                 self.decimals = true;
+                if self.close {
+                    return ("multipleOf", serde_json::from_str(self.pick(&DIVISORS)).unwrap());
+                }
                 ("multipleOf", json!(self.pick(&[1.0, 2.0, 0.1, 0.01, 1.5, 1e-8, 3e200])))
             }
             7 => ("minLength", json!(small)),
@@ -251,6 +294,10 @@ impl Generator {
     }
 
     fn number(&mut self) -> Value {
+        if self.close && self.chance(80) {
+            self.decimals = true;
+            return serde_json::from_str(self.pick(&CLOSE)).unwrap();
+        }
         match self.random.random_range(0..14) {
             0 => json!(-1),
             1 => json!(1.0),
