@@ -71,7 +71,7 @@ pub(crate) async fn published(side: &Side, name: &str, definition: &Value) -> Re
         let draft = tx.form_definitions().create(new).await?;
         tx.form_definitions().publish(draft.id).await
     });
-    publish.await
+    Ok(publish.await?.definition)
 }
 
 pub(crate) fn small() -> Result<(Value, Value), Error> {

@@ -57,7 +57,7 @@ pub struct FormDefinition {
     pub name: String,
     /// The version's number, from 1.
     pub version: i32,
-    /// JSON Schema, draft 2020-12.
+    /// JSON Schema as it was written: draft 2020-12, or an older draft that is translated when it is compiled.
     pub definition: Value,
     /// Schemas that the definition refers to: an object, by URI.
     pub resources: Value,

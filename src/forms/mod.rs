@@ -26,7 +26,8 @@ pub use definition::{
 };
 pub use definition_list::{FormDefinitionFilter, FormVersion};
 pub use events::FormEvent;
-pub use json_schema::{CompileOptions, JsonSchema};
+pub use json_schema::{CompileOptions, JsonSchema, Remark, Translation};
+pub use publish::PublishedForm;
 pub use submission::{
     FormSubmission, FormSubmissionId, FormSubmissionRepository, FormSubmissionStatus, NewFormSubmission,
 };

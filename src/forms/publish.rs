@@ -11,14 +11,27 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, Bool, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::definition::{FormDefinition, FormDefinitionId, FormDefinitionRepository, FormDefinitionStatus};
 use super::events::FormEvent;
-use super::json_schema::{CompileOptions, JsonSchema};
+use super::json_schema::{CompileOptions, JsonSchema, Remark};
 use crate::error::{Error, Result};
 use crate::schema::form_definitions;
 use crate::sql::{cached, columns};
+
+/// A version that was published, and what its publisher should know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PublishedForm {
+    /// The version.
+    pub definition: FormDefinition,
+    /// What its schema says without effect, see [`JsonSchema::remarks`].
+    pub remarks: Vec<Remark>,
+    /// What was translated, where the schema is of an older draft. What is stored stays as it was written.
+    pub translated: Vec<Remark>,
+}
 
 impl FormDefinition {
     /// Compiles the schema.
@@ -38,7 +51,7 @@ impl FormDefinitionRepository<'_> {
     /// [`Error::Invalid`] for what is no schema or cannot be compiled exactly, with the place in it.
     /// [`Error::WrongState`] if it is published already; [`Error::Conflict`] where another version of the name is
     /// published at the same time. [`Error::NotFound`].
-    pub async fn publish(&self, id: FormDefinitionId) -> Result<FormDefinition> {
+    pub async fn publish(&self, id: FormDefinitionId) -> Result<PublishedForm> {
         let lock = form_definitions::table
             .find((self.tx.tenant_id(), id))
             .select((FormDefinition::as_select(), form_definitions::validator))
@@ -77,7 +90,11 @@ impl FormDefinitionRepository<'_> {
         let (mut connection, recorded) = (self.tx.connection(), self.tx.events());
         let create = async { Ok(cached(create).execute(&mut connection).await?) };
         tokio::try_join!(create, recorded.record(events))?;
-        Ok(published)
+        Ok(PublishedForm {
+            definition: published,
+            remarks: schema.remarks().to_vec(),
+            translated: schema.translation().map(|translation| translation.changes.clone()).unwrap_or_default(),
+        })
     }
 
     /// What this server cannot prepare would be an error for every submission.

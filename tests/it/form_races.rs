@@ -26,7 +26,9 @@ fn publisher(
     let (database, context, start) = (db.database.clone(), home.context.clone(), start.clone());
     tokio::spawn(async move {
         start.notified().await;
-        database.tenant_tx("b.publish", &context, async move |tx| tx.form_definitions().publish(id).await).await
+        let publish =
+            database.tenant_tx("b.publish", &context, async move |tx| tx.form_definitions().publish(id).await);
+        publish.await.map(|published| published.definition)
     })
 }
 

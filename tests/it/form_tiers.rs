@@ -18,7 +18,7 @@ async fn published(db: &TestDatabase, home: &Home, name: &str, definition: &Valu
         let draft = tx.form_definitions().create(new).await?;
         tx.form_definitions().publish(draft.id).await
     });
-    let id = form.await.unwrap().id.to_string();
+    let id = form.await.unwrap().definition.id.to_string();
     let validator =
         texts(&mut as_app(db, home).await, &format!("SELECT form_validator('{}', '{id}')", home.tenant)).await;
     (id, validator[0].clone())

@@ -125,6 +125,7 @@ async fn only_a_draft_is_edited_or_deleted(#[future(awt)] db: TestDatabase) {
 
     let published =
         db.tenant_tx("publish", &home.context, async |tx| tx.form_definitions().publish(id).await).await.unwrap();
+    let published = published.definition;
     let error = update(published.lock_version, Some(&schema)).await.unwrap_err();
     assert_eq!(error.to_string(), format!("form_definition {id} is active: edit is not possible"));
     let delete =

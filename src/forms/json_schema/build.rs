@@ -39,11 +39,12 @@ impl<'s> Builder<'s> {
         Self { documents, assert_formats, nodes: Vec::new(), known: HashMap::new(), dialects: HashMap::new(), depth: 0 }
     }
 
-    /// The nodes; the first is the definition. What `unevaluated…` leaves is not computed yet.
-    pub(super) fn build(mut self) -> Built<Vec<Node>> {
+    /// The nodes; the first is the definition. What `unevaluated…` leaves is not computed yet. With them the documents,
+    /// in which every schema is known by now.
+    pub(super) fn build(mut self) -> Built<(Vec<Node>, Documents<'s>)> {
         let root = self.documents.root.clone();
         self.node(&root, &Scope::default())?;
-        Ok(self.nodes)
+        Ok((self.nodes, self.documents))
     }
 
     fn node(&mut self, place: &Place<'s>, scope: &Scope<'s>) -> Built<NodeId> {

@@ -13,6 +13,9 @@ use super::documents::{Documents, Place};
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 const VOCABULARY: &str = "https://json-schema.org/draft/2020-12/vocab/";
 
+/// The most errors that are told of one document.
+const MAX_REFUSALS: usize = 20;
+
 /// The vocabularies in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each says whether a vocabulary is there")]
@@ -64,7 +67,7 @@ pub(super) fn check(place: &Place<'_>, resources: &BTreeMap<String, Value>) -> R
     let refuse = |reason: String| vec![Refusal::new(place.name.to_string(), reason)];
     let meta = place.schema.get("$schema").and_then(Value::as_str).unwrap_or(DRAFT);
     let broken: Vec<Refusal> = match resources.get(meta) {
-        None => refusals(place, jsonschema::draft202012::meta::validator().iter_errors(place.schema)),
+        None => refusals(&place.name, jsonschema::draft202012::meta::validator().iter_errors(place.schema)),
         Some(meta_schema) => {
             let pairs = resources.iter().map(|(uri, document)| (uri.as_str(), document));
             let registry =
@@ -77,17 +80,50 @@ pub(super) fn check(place: &Place<'_>, resources: &BTreeMap<String, Value>) -> R
                 .with_pattern_options(PatternOptions::regex())
                 .build(meta_schema)
                 .map_err(|error| refuse(format!("its meta-schema cannot be used: {error}")))?;
-            refusals(place, validator.iter_errors(place.schema))
+            refusals(&place.name, validator.iter_errors(place.schema))
         }
     };
     if broken.is_empty() { Ok(()) } else { Err(broken) }
 }
 
-fn refusals<'e>(place: &Place<'_>, errors: impl Iterator<Item = jsonschema::ValidationError<'e>>) -> Vec<Refusal> {
-    let broken = errors.map(|error| {
+/// What a document breaks of its meta-schema, each once: a meta-schema of vocabularies says it for each of them.
+pub(super) fn refusals<'e>(name: &str, errors: impl Iterator<Item = jsonschema::ValidationError<'e>>) -> Vec<Refusal> {
+    let mut broken: Vec<Refusal> = Vec::new();
+    for error in errors {
+        let place = format!("{name}{}", error.instance_path());
         // The value itself may be long.
-        let reason = format!("does not follow the meta-schema: {}", error.masked());
-        Refusal::new(format!("{}{}", place.name, error.instance_path()), reason)
-    });
-    broken.take(20).collect()
+        let reason = known(&place, error.instance()).map_or_else(|| error.masked().to_string(), str::to_owned);
+        let refusal = Refusal::new(place, format!("does not follow the meta-schema: {reason}"));
+        if !broken.contains(&refusal) {
+            broken.push(refusal);
+        }
+        if broken.len() == MAX_REFUSALS {
+            break;
+        }
+    }
+    broken
+}
+
+/// What people write that was right in another draft, or stands at the wrong level.
+fn known(place: &str, value: &Value) -> Option<&'static str> {
+    let mut segments = place.rsplit('/');
+    let (last, before) = (segments.next()?, segments.next().unwrap_or_default());
+    match (last, value) {
+        ("required", Value::Array(_)) if before == "properties" => {
+            Some("is a list, and no property: required stands beside properties")
+        }
+        ("items", Value::Array(_)) if before != "properties" => {
+            Some("is a list, as in drafts before 2020-12: write prefixItems, or say the draft in $schema")
+        }
+        ("exclusiveMinimum" | "exclusiveMaximum", Value::Bool(_)) if before != "properties" => {
+            Some("is no number, as in draft-04: write the limit here, or say the draft in $schema")
+        }
+        ("required", Value::Bool(_)) if before != "properties" => {
+            Some("is no list, as in draft-03: list the names beside properties")
+        }
+        ("type", Value::String(_)) if before != "properties" => {
+            Some("is no type: array, boolean, integer, null, number, object, string")
+        }
+        _ => None,
+    }
 }

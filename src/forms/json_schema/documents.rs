@@ -89,10 +89,18 @@ pub(super) struct Documents<'s> {
     dynamic_anchors: usize,
     /// Every schema that is known to be one, by its address.
     places: HashMap<usize, Place<'s>>,
+    /// Whether a reference may find a schema where no keyword says that there is one.
+    anywhere: bool,
 }
 
 impl<'s> Documents<'s> {
-    pub(super) fn new(definition: &'s Value, resources: &'s BTreeMap<String, Value>) -> Result<Self, Refusal> {
+    /// `anywhere`: whether a reference may find a schema where no keyword says that there is one. What was translated
+    /// has none there: it was not looked at.
+    pub(super) fn new(
+        definition: &'s Value,
+        resources: &'s BTreeMap<String, Value>,
+        anywhere: bool,
+    ) -> Result<Self, Refusal> {
         let root = Place { schema: definition, name: "".into(), base: ROOT.into() };
         let mut documents = Self {
             root: root.clone(),
@@ -101,6 +109,7 @@ impl<'s> Documents<'s> {
             dynamic: HashMap::new(),
             dynamic_anchors: 0,
             places: HashMap::new(),
+            anywhere,
         };
         for meta in [
             &*meta::DRAFT202012,
@@ -221,9 +230,21 @@ impl<'s> Documents<'s> {
             place = self.child(&place, &[&key], value);
         }
         if !self.places.contains_key(&place.address()) {
+            if !self.anywhere {
+                return Err(refuse(format!("refers to {reference}, where its draft has no schema")));
+            }
             self.walk(place.clone())?;
         }
         Ok(place)
+    }
+
+    /// The schemas that are none of a meta-schema of the draft.
+    pub(super) fn supplied(&self) -> impl Iterator<Item = &Place<'s>> {
+        self.places.values().filter(|place| !place.name.starts_with("https://json-schema.org/draft/2020-12/"))
+    }
+
+    pub(super) fn is_schema(&self, value: &Value) -> bool {
+        self.places.contains_key(&std::ptr::from_ref(value).addr())
     }
 
     /// The dynamic anchors of the resource that a schema belongs to.

@@ -1,9 +1,9 @@
 //! JSON Schema, draft 2020-12: from the text of a schema to three validators that always agree.
 //!
 //! ```text
-//! text ─ dialect ─ documents ─ build ─ evaluated ─ check ─▶ Program ─┬─ compiled ─▶ functions in PL/pgSQL
-//!        meta-     references  nodes   unevaluated circles,          ├─ interpreted ─▶ JSON for json_schema_violations()
-//!        schema                                    size              └─ edge ─▶ the jsonschema crate, in this process
+//! text ─ drafts ─ dialect ─ documents ─ build ─ evaluated ─ check ─▶ Program ─┬─ compiled ─▶ functions in PL/pgSQL
+//!        older    meta-     references  nodes   unevaluated circles,          ├─ interpreted ─▶ JSON for json_schema_violations()
+//!        ones     schema                                    size              └─ edge ─▶ the jsonschema crate, in this process
 //! ```
 //!
 //! Always holds: what is accepted is decided by the letter of the specification; what cannot be is refused with its
@@ -28,6 +28,7 @@ mod check;
 mod compiled;
 mod dialect;
 mod documents;
+mod drafts;
 mod ecma;
 mod edge;
 mod evaluated;
@@ -36,6 +37,7 @@ mod interpreted;
 mod limits;
 mod pattern;
 mod program;
+mod remarks;
 mod violations;
 
 use std::collections::BTreeMap;
@@ -45,7 +47,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::error::{Error, Result, SchemaViolation, Violation};
+pub use drafts::Translation;
 pub(super) use edge::is_nested;
+pub use remarks::Remark;
 
 /// How a schema is to be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +69,8 @@ struct Parts {
     shared: Vec<bool>,
     interpreted: Value,
     edge: edge::Edge,
+    translation: Option<Translation>,
+    remarks: Vec<Remark>,
 }
 
 /// Why a schema is refused, and where.
@@ -134,14 +140,22 @@ impl JsonSchema {
         for (uri, document) in resources {
             limits::check(&format!("{uri}#"), document).map_err(one)?;
         }
-        let documents = documents::Documents::new(definition, resources).map_err(one)?;
+        let translation = drafts::translate(definition, resources)?;
+        let (definition, resources) = match &translation {
+            Some(translation) => (&translation.definition, &translation.resources),
+            None => (definition, resources),
+        };
+        let documents = documents::Documents::new(definition, resources, translation.is_none()).map_err(one)?;
         dialect::check(&documents.root, resources)?;
         for uri in resources.keys() {
             if let Some(place) = documents.resource(uri) {
                 dialect::check(place, resources)?;
             }
         }
-        let mut nodes = build::Builder::new(documents, options.assert_formats).build().map_err(one)?;
+        let (mut nodes, documents) = build::Builder::new(documents, options.assert_formats).build().map_err(one)?;
+        let mut remarks = remarks::remarks(&documents);
+        remarks.extend(translation.iter().flat_map(|translation| translation.remarks.clone()));
+        remarks.sort();
         check::circles(&nodes).map_err(one)?;
         evaluated::fill(&mut nodes).map_err(one)?;
         let shape = check::shape(&nodes).map_err(one)?;
@@ -154,13 +168,26 @@ impl JsonSchema {
             return Err(whole(format!("comes to more than {} MB, references followed", MAX_PROGRAM >> 20)));
         }
         let edge = edge::Edge::new(&program).map_err(whole)?;
-        Ok(Self(Arc::new(Parts { program, shape, shared, interpreted, edge })))
+        Ok(Self(Arc::new(Parts { program, shape, shared, interpreted, edge, translation, remarks })))
     }
 
     /// What is wrong with the data: sorted by place, each once, at most 100. Empty: the data is valid.
     #[must_use]
     pub fn violations(&self, data: &Value) -> Vec<SchemaViolation> {
         self.0.edge.violations(data)
+    }
+
+    /// What the schema says without effect: keywords of other drafts, probable typing errors, keywords at the wrong
+    /// level. At most 100 by place, and what an older draft ignores.
+    #[must_use]
+    pub fn remarks(&self) -> &[Remark] {
+        &self.0.remarks
+    }
+
+    /// What a schema of draft-04, draft-06 or draft-07 became; `None`: it was not translated.
+    #[must_use]
+    pub fn translation(&self) -> Option<&Translation> {
+        self.0.translation.as_ref()
     }
 
     /// What `json_schema_violations()` in the database runs.
@@ -193,8 +220,7 @@ impl fmt::Debug for JsonSchema {
 
 impl From<Refusal> for Violation {
     fn from(Refusal { place, reason, .. }: Refusal) -> Self {
-        let root = place.is_empty() || place.starts_with('/');
-        Self { field: if root { format!("definition{place}") } else { format!("resources/{place}") }, message: reason }
+        Self { field: remarks::field(&place), message: reason }
     }
 }
 

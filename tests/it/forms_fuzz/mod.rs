@@ -4,6 +4,7 @@
 //! `BEDPLATE_FUZZ_PAIRS` says how many pairs of a schema and a document there are (`scripts/fuzz-forms` takes a
 //! million), `BEDPLATE_FUZZ_SEED` repeats a run.
 
+mod drafts;
 mod generate;
 
 use bedplate::database::DatabaseName;

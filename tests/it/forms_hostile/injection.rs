@@ -233,7 +233,7 @@ async fn published_forms_hold_however_strings_are_read(#[future(awt)] db: TestDa
         let draft = tx.form_definitions().create(new).await?;
         tx.form_definitions().publish(draft.id).await
     });
-    let form = publish.await.unwrap();
+    let form = publish.await.unwrap().definition;
     let (good, bad) =
         (filled_in(&db, &home, &form, &fit, true).await, filled_in(&db, &home, &form, &misfit, false).await);
     let new = NewFormSubmission { form_definition_id: form.id, data: &misfit, submit: true };

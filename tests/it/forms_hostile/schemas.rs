@@ -81,7 +81,7 @@ fn unknown_vocabulary() -> Value {
 #[case::no_schema(json!([]), "definition", "")]
 #[case::no_schema_inside(json!({"$ref": "#/x", "x": 7}), "definition/x", "is no schema")]
 #[case::keyword(json!({"properties": {"a": {"type": "text"}}}), "definition/properties/a/type", "meta-schema")]
-#[case::draft_07(json!({"$schema": "http://json-schema.org/draft-07/schema#"}), "definition/$schema", "is not draft 2020-12")]
+#[case::draft_03(json!({"$schema": "http://json-schema.org/draft-03/schema#"}), "definition/$schema", "is not draft 2020-12")]
 #[case::other_draft_inside(json!({"$ref": "b", "$defs": {"b": {"$id": "b", "$schema": "https://json-schema.org/draft/2019-09/schema"}}}), "definition/$defs/b/$schema", "is not draft 2020-12")]
 #[case::dangling(json!({"items": {"$ref": "#/$defs/none"}}), "definition/items/$ref", "where nothing is")]
 #[case::dangling_anchor(json!({"$ref": "#none"}), "definition/$ref", "anchor none")]

@@ -166,6 +166,7 @@ pub async fn form(db: &Database, home: &Home, name: &str, required: &[&str]) -> 
     db.tenant_tx("tests.publish", &home.context, async |tx| tx.form_definitions().publish(draft.id).await)
         .await
         .unwrap()
+        .definition
 }
 
 /// What was filled into it, submitted or as a draft.
