@@ -78,9 +78,7 @@ fn a_schema_and_data_are_checked_without_a_database() {
 #[case::refused(&["refused.json"], 1, "definition/properties/a/pattern it looks ahead or behind")]
 #[case::refused_with_data(&["refused.json", "good.json"], 1, "definition/properties/a/pattern")]
 #[case::no_schema(&["missing.json"], 1, "missing.json")]
-#[case::no_data(&["contact.json", "missing.json"], 1, "missing.json")]
 #[case::no_json(&["broken.json"], 1, "broken.json: the document is no JSON")]
-#[case::data_is_no_json(&["contact.json", "broken.json"], 1, "broken.json: the document is no JSON")]
 #[case::no_resource(&["order.json"], 1, "refers to https://example.org/contact, which was not supplied")]
 #[case::resource_is_missing(&["order.json", "--resource", "https://example.org/contact=missing.json"], 1, "missing.json")]
 fn what_cannot_be_checked_is_one_line(#[case] arguments: &[&str], #[case] code: i32, #[case] reason: &str) {
@@ -133,6 +131,137 @@ fn programs_get_json() {
             "params": {"limit": 2},
         }]})
     );
+}
+
+/// One document that is missing, no JSON, too deep, or not exact says nothing about the others.
+#[test]
+fn one_wrong_document_does_not_stop_the_others() {
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let files = [
+        ("contact.json", FILES[0].1),
+        ("bad.json", FILES[4].1),
+        ("good.json", FILES[3].1),
+        ("broken.json", "{"),
+        ("deep.json", &deep),
+        ("long.json", r#"{"name": "Ada", "sum": [123456789.123456789123456789]}"#),
+        ("large.json", "1e400"),
+        ("latin.json", "caf\u{e9}"),
+    ];
+    let folder = folder(&files);
+    std::fs::write(folder.path().join("latin.json"), b"\"caf\xe9\"").unwrap();
+    let documents =
+        ["missing", "broken", "deep", "long", "large", "latin", "bad", "good"].map(|name| format!("{name}.json"));
+    let arguments: Vec<_> =
+        ["forms", "check", "contact.json"].into_iter().chain(documents.iter().map(|name| &**name)).collect();
+    let checked = bedplate(folder.path(), &[], &arguments);
+    assert!(error(&checked, 5).starts_with("error: 7 found: "), "{checked:?}");
+    for line in [
+        "reading missing.json: ",
+        "broken.json: the document is no JSON: ",
+        "deep.json: /0/0/0",
+        "long.json: /sum/0 is 123456789.123456789123456789, which 64 bits do not hold exactly: write it as a text\n",
+        "large.json: the document is 1e400, which 64 bits do not hold exactly: write it as a text\n",
+        "reading latin.json: ",
+        "bad.json: 1 violation\n",
+        "good.json: valid\n",
+    ] {
+        assert!(out(&checked).contains(line), "{line}: {}", out(&checked));
+    }
+    let checked = bedplate(folder.path(), &[], &[&arguments[..], &["--json"]].concat());
+    error(&checked, 5);
+    let said: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let valid: Vec<_> = said["data"].as_array().unwrap().iter().map(|one| one["valid"].as_bool().unwrap()).collect();
+    assert_eq!(valid, [false, false, false, false, false, false, false, true]);
+    assert!(said["data"][3]["error"].as_str().unwrap().contains("/sum/0 is 123456789.123456789123456789"), "{said}");
+}
+
+/// A schema whose numbers would change is refused as a document is, wherever the number stands.
+#[rstest]
+#[case::constant(r#"{"const": 12345678901234567890123}"#, "/const is 12345678901234567890123")]
+#[case::limit(r#"{"properties": {"a": {"maximum": 0.12345678901234567890}}}"#, "/properties/a/maximum is 0.123456789")]
+#[case::remark(r#"{"examples": [1e400]}"#, "/examples/0 is 1e400")]
+fn a_schema_with_an_inexact_number_is_refused(#[case] text: &str, #[case] reason: &str) {
+    let files = folder(&[("schema.json", text), ("any.json", "true")]);
+    let said = error(&bedplate(files.path(), &[], &["forms", "check", "schema.json"]), 1);
+    assert!(said.contains(reason) && said.contains("which 64 bits do not hold exactly"), "{said}");
+    let resource = ["forms", "check", "any.json", "--resource", "https://example.org/a=schema.json"];
+    let said = error(&bedplate(files.path(), &[], &resource), 1);
+    assert!(said.contains(reason), "{said}");
+}
+
+/// The meta-schema is several schemas, and each of them says what is wrong.
+#[test]
+fn the_same_error_of_a_schema_is_told_once() {
+    let text = r#"{"items": [{"type": 1}], "properties": {"a": {"minLength": -1, "type": "strin", "required": true}}}"#;
+    let files = folder(&[("schema.json", text)]);
+    let said = error(&bedplate(files.path(), &[], &["forms", "check", "schema.json"]), 1);
+    let told: Vec<_> = said.trim_start_matches("error: ").split("; ").collect();
+    assert_eq!(
+        told,
+        [
+            "definition/items does not follow the meta-schema: is a list, as in drafts before 2020-12: write prefixItems, or say the draft in $schema",
+            "definition/properties/a/minLength does not follow the meta-schema: value is less than the minimum of 0",
+            "definition/properties/a/required does not follow the meta-schema: is no list, as in draft-03: list the names beside properties",
+            "definition/properties/a/type does not follow the meta-schema: is no type: array, boolean, integer, null, number, object, string",
+        ]
+    );
+}
+
+/// A remark refuses nothing, unless somebody asks for it.
+#[test]
+fn remarks_are_told_and_strict_refuses() {
+    let files = folder(&[
+        ("typo.json", r#"{"type": "object", "properites": {"a": {"type": "string"}}, "require": ["a"]}"#),
+        ("good.json", r#"{"type": "object", "properties": {"require": {"x-order": 1}}}"#),
+        ("data.json", r#"{"a": 1}"#),
+    ]);
+    let check = |arguments: &[&str]| bedplate(files.path(), &[], &[&["forms", "check"], arguments].concat());
+    let told = check(&["typo.json", "data.json"]);
+    assert!(told.status.success(), "{told:?}");
+    for line in [
+        "typo.json: can be published (",
+        "remark: definition/properites is no keyword, and says nothing: probably properties is meant\n",
+        "remark: definition/require is no keyword, and says nothing: probably required is meant\n",
+        "data.json: valid\n",
+    ] {
+        assert!(out(&told).contains(line), "{line}: {}", out(&told));
+    }
+    let strict = check(&["typo.json", "data.json", "--strict"]);
+    let said = error(&strict, 1);
+    assert!(said.contains("typo.json: 2 remarks, which --strict refuses"), "{said}");
+    assert!(out(&strict).contains("remark: definition/require ") && !out(&strict).contains("published"), "{strict:?}");
+    let json = check(&["typo.json", "data.json", "--strict", "--json"]);
+    error(&json, 1);
+    let said: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((said["remarks"].as_array().unwrap().len(), &said["data"]), (2, &json!([])));
+    assert_eq!(said["remarks"][1]["field"], "definition/require");
+    assert!(check(&["good.json", "data.json", "--strict"]).status.success());
+}
+
+/// What was translated is told, and no remark.
+#[test]
+fn a_translation_is_told() {
+    let files = folder(&[
+        (
+            "seven.json",
+            r#"{"$schema": "http://json-schema.org/draft-07/schema#", "dependencies": {"card": ["billing"]}}"#,
+        ),
+        ("card.json", r#"{"card": "x"}"#),
+    ]);
+    let check = |arguments: &[&str]| bedplate(files.path(), &[], &[&["forms", "check"], arguments].concat());
+    let told = check(&["seven.json", "card.json", "--strict"]);
+    error(&told, 5);
+    for line in [
+        "translated: definition/dependencies/card a list of names is dependentRequired\n",
+        "translated: definition was read as draft 2020-12: it is of draft-07\n",
+        "card.json: 1 violation\n",
+        "/dependentRequired",
+    ] {
+        assert!(out(&told).contains(line), "{line}: {}", out(&told));
+    }
+    let said: Value = serde_json::from_slice(&check(&["seven.json", "--json"]).stdout).unwrap();
+    assert_eq!(said["translation"]["definition"], json!({"dependentRequired": {"card": ["billing"]}}));
+    assert_eq!(said["translation"]["changes"].as_array().unwrap().len(), 2);
 }
 
 const RIGHT: &str = r#"{"description": "integers", "schema": {"type": "integer"},
