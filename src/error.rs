@@ -93,6 +93,21 @@ pub enum Error {
         /// What differs, never empty.
         differences: Vec<SubscriptionDifference>,
     },
+    /// The endpoint asked for no more messages. Nothing is sent to it until somebody starts it again.
+    #[error(
+        "the endpoint {endpoint} is stopped since {} ({reason}); `bedplate outbox start --id {id}` starts it again",
+        since.format("%Y-%m-%d %H:%M:%S UTC")
+    )]
+    EndpointStopped {
+        /// For people, without path and query.
+        endpoint: String,
+        /// What it is started by.
+        id: String,
+        /// When it was stopped.
+        since: chrono::DateTime<chrono::Utc>,
+        /// What it had answered.
+        reason: String,
+    },
     /// The last owner of an organization stays: make another member owner first, or delete the organization.
     #[error("the last owner of an organization stays: make another member owner first")]
     LastOwner,

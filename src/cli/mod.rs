@@ -191,7 +191,11 @@ fn advice(error: &Error) -> &'static str {
 
 fn exit_code(error: &Error) -> ExitCode {
     ExitCode::from(match error {
-        Error::Forbidden { .. } | Error::ReadOnly { .. } | Error::Drift { .. } | Error::AppendConflict { .. } => 3,
+        Error::Forbidden { .. }
+        | Error::ReadOnly { .. }
+        | Error::Drift { .. }
+        | Error::AppendConflict { .. }
+        | Error::EndpointStopped { .. } => 3,
         Error::Unavailable { .. } | Error::Timeout { .. } => 4,
         Error::Findings { .. } => 5,
         _ => 1,

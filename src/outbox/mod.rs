@@ -7,9 +7,11 @@
 //!   ├──lease over───┘
 //!   └──replay── dead ◀── hopeless, or too many attempts
 //! ```
+//! An endpoint that answers 410 is stopped: its messages stay open, and nothing is claimed for it.
 //! At least once: a message that is published may come again; `docs/outbox.md` says when.
 
 pub mod claim;
+pub mod endpoint;
 pub mod message;
 pub mod options;
 pub mod queue;
@@ -27,6 +29,7 @@ pub mod webhook_signature;
 mod work;
 
 pub use claim::{OutboxClaim, OutboxClaimed};
+pub use endpoint::{Endpoint, StoppedEndpoint};
 pub use message::{NewOutboxEvent, OutboxEvent, OutboxEventId, OutboxRepository};
 pub use options::{RelayOptions, Relayed};
 pub use queue::OutboxQueue;

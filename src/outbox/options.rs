@@ -36,7 +36,7 @@ impl Default for RelayOptions {
             batch: 500,
             in_flight: 64,
             lease: Duration::from_mins(1),
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(20),
             poll: Duration::from_secs(1),
             retry: RetryPolicy::default(),
         }
@@ -50,6 +50,9 @@ impl RelayOptions {
             check.add("batch", format!("is {}, allowed are 1 to 10000", self.batch));
         }
         // What is left of the lease when the claim has committed has to be enough for the sink.
+        if self.timeout < Duration::from_millis(1) {
+            check.add("timeout", "is less than a millisecond".into());
+        }
         if self.timeout > self.lease / 2 {
             check.add("timeout", "is more than half of the lease".into());
         }
@@ -81,7 +84,7 @@ impl Counters {
                 Outcome::Published => count(0, 1),
                 Outcome::Retry { .. } => count(1, 1),
                 Outcome::Dead { .. } => count(2, 1),
-                Outcome::Released => continue,
+                Outcome::Stopped { .. } | Outcome::Released => continue,
             };
         }
         count(3, settled.len().saturating_sub(recorded));

@@ -3,9 +3,10 @@
 //! Always holds: a message is handed to the sink at least once (but one whose workers die, time and again, is given up
 //! in the end), and the first time not before each earlier open message
 //! of its entity was taken or given up; with any number of relays, and whichever of them dies. A message that fails
-//! holds up its entity and nothing else, until it is dead.
+//! holds up its entity and nothing else, until it is dead. To an endpoint that is stopped nothing is handed but what was
+//! claimed before.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,10 +17,10 @@ use super::claim::{OutboxClaim, OutboxClaimed};
 use super::options::{Counters, RelayOptions, Relayed};
 use super::settle::Settlement;
 use super::sink::Sink;
-use super::turn::Source;
+use super::turn::{Source, Turned};
 use super::work::Work;
 use crate::database::{Channel, Database, RfqDatabase, Wakeups};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// While the sink is at work on others, what it has answered is settled this often.
 const SETTLE_EVERY: Duration = Duration::from_millis(20);
@@ -64,7 +65,8 @@ impl<S: Sink> Relay<S> {
     }
 
     /// Relays until `shutdown` is ready. Then nothing new is handed to the sink; what it has is waited for, and what it
-    /// does not have is let go, so that another worker may claim it at once.
+    /// does not have is let go, so that another worker may claim it at once. While the sink's endpoint is stopped, it
+    /// waits until somebody starts it again.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for bad options; those of the first look at the database, unless they
@@ -78,7 +80,7 @@ impl<S: Sink> Relay<S> {
     /// for another attempt stay.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Those of the database; [`Error::EndpointStopped`].
     pub async fn drain(&self, shutdown: impl Future<Output = ()>) -> Result<Relayed> {
         self.run(shutdown, true).await
     }
@@ -87,6 +89,70 @@ impl<S: Sink> Relay<S> {
         self.options.check()?;
         let mut shutdown = pin!(shutdown);
         let wakeups = (!once).then(|| Wakeups::listen(self.source.config().listen_url(), Channel::Outbox));
+        while let Ended::Stopped = self.turns(shutdown.as_mut(), wakeups.as_ref()).await? {
+            if !self.wait_for_start(shutdown.as_mut(), wakeups.as_ref()).await? {
+                break;
+            }
+        }
+        Ok(self.relayed())
+    }
+
+    /// Whether the endpoint was started, and not `shutdown` ready.
+    async fn wait_for_start(
+        &self,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+        wakeups: Option<&Wakeups>,
+    ) -> Result<bool> {
+        let Some(endpoint) = self.sink.endpoint() else { return Ok(true) };
+        let mut told = false;
+        loop {
+            match (self.source.find_stopped(endpoint).await, wakeups) {
+                (Ok(None), _) => return Ok(true),
+                (Ok(Some(stopped)), None) => {
+                    let (endpoint, id) = (stopped.name, stopped.id);
+                    return Err(Error::EndpointStopped {
+                        endpoint,
+                        id,
+                        since: stopped.stopped_at,
+                        reason: stopped.reason,
+                    });
+                }
+                (Ok(Some(stopped)), Some(_)) if !told => {
+                    tracing::warn!(
+                        endpoint = stopped.name,
+                        id = stopped.id,
+                        reason = stopped.reason,
+                        "the endpoint is stopped"
+                    );
+                    told = true;
+                }
+                (Ok(Some(_)), Some(_)) => {}
+                (Err(error), Some(_)) if error.is_transient() => {
+                    tracing::warn!(%error, "whether the endpoint is stopped cannot be read");
+                }
+                (Err(error), _) => return Err(error),
+            }
+            let woken = async {
+                match wakeups {
+                    Some(wakeups) => wakeups.wait(self.options.poll).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = &mut shutdown => return Ok(false),
+                () = woken => {}
+            }
+        }
+    }
+
+    /// Turn by turn, until `shutdown` or the endpoint's stop; without `wakeups` until nothing can be claimed.
+    async fn turns(
+        &self,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+        wakeups: Option<&Wakeups>,
+    ) -> Result<Ended> {
+        let once = wakeups.is_none();
+        let mut told_to_end = false;
         let (answers, mut answered) = mpsc::unbounded_channel();
         let mut work = Work::new(answers);
         let mut settled: Vec<Settlement> = Vec::new();
@@ -101,7 +167,7 @@ impl<S: Sink> Relay<S> {
             }
             let stopping = work.stop.load(Ordering::Relaxed);
             if stopping && work.open == 0 && settled.is_empty() {
-                return Ok(self.relayed());
+                return Ok(if told_to_end { Ended::Done } else { Ended::Stopped });
             }
             let settle_at = match settled.is_empty() {
                 true => None,
@@ -127,26 +193,29 @@ impl<S: Sink> Relay<S> {
                 // Before the transaction: by the database's clock the lease ends no earlier.
                 let claimed_at = Instant::now();
                 let turned = {
-                    let mut turn = pin!(self.source.turn(&settled, claim));
+                    let mut turn = pin!(self.source.turn(&settled, claim, self.sink.endpoint()));
                     tokio::select! {
                         turned = &mut turn => turned,
                         () = &mut shutdown, if !stopping => {
+                            told_to_end = true;
                             work.stop();
                             turn.await
                         }
                     }
                 };
                 match turned {
-                    Ok((recorded, claimed)) => {
+                    Ok(Turned { recorded, claimed, stopped }) => {
                         self.counters.add(&settled, recorded);
                         settled_at = Instant::now();
                         // What was settled may have freed the next messages of its entities.
                         let freed = !settled.is_empty() && claim.is_none();
                         settled.clear();
                         trouble = Trouble { worked: true, ..Trouble::default() };
-                        if let Some(claimed) = claimed {
+                        if stopped {
+                            work.stop();
+                        } else if let Some(claimed) = claimed {
                             if once && claimed.messages.is_empty() && !claimed.more && work.open == 0 {
-                                return Ok(self.relayed());
+                                return Ok(Ended::Done);
                             }
                             look_at = Instant::now() + self.pause(&claimed);
                             work.add(claimed, claimed_at + self.options.lease);
@@ -165,13 +234,16 @@ impl<S: Sink> Relay<S> {
             }
             let wait = next.map(|next| next.max(trouble.until()).saturating_duration_since(Instant::now()));
             let woken = async {
-                match (&wakeups, wants) {
+                match (wakeups, wants) {
                     (Some(wakeups), true) => wakeups.wait(wait.unwrap_or(self.options.poll)).await,
                     _ => tokio::time::sleep(wait.unwrap_or(self.options.poll).min(SLOW)).await,
                 }
             };
             tokio::select! {
-                () = &mut shutdown, if !stopping => work.stop(),
+                () = &mut shutdown, if !stopping => {
+                    told_to_end = true;
+                    work.stop();
+                }
                 Some(settlement) = answered.recv() => {
                     work.open -= 1;
                     heard_at = Instant::now();
@@ -191,6 +263,14 @@ impl<S: Sink> Relay<S> {
         let due = claimed.next_due_in.filter(|due| !due.is_zero()).unwrap_or(self.options.poll);
         due.min(self.options.poll)
     }
+}
+
+/// Why a relay has come to its end.
+enum Ended {
+    /// It was told to, or nothing can be claimed.
+    Done,
+    /// Its endpoint is stopped.
+    Stopped,
 }
 
 /// The database does not answer.

@@ -7,6 +7,7 @@ use diesel::sql_types::{Array, Bool, Double, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
+use super::endpoint::{Endpoint, stop};
 use super::message::{OutboxEvent, OutboxEventId};
 use super::queue::OutboxQueue;
 use crate::error::Result;
@@ -30,6 +31,13 @@ pub enum Outcome {
     },
     /// It is given up.
     Dead {
+        /// What the sink said.
+        error: String,
+    },
+    /// Its endpoint wants no messages any more: it is stopped, and the message stays as it was.
+    Stopped {
+        /// The endpoint.
+        endpoint: Endpoint,
         /// What the sink said.
         error: String,
     },
@@ -67,6 +75,11 @@ impl<Scope> OutboxQueue<'_, Scope> {
     pub async fn settle(&self, settled: &[Settlement]) -> Result<usize> {
         let (published, others): (Vec<_>, Vec<_>) =
             settled.iter().partition(|settlement| settlement.outcome == Outcome::Published);
+        for settlement in settled {
+            if let Outcome::Stopped { endpoint, error } = &settlement.outcome {
+                stop(self.tx.connection(), endpoint, error).await?;
+            }
+        }
         Ok(publish(self.tx.connection(), &published).await? + give_back(self.tx.connection(), &others).await?)
     }
 }
@@ -91,23 +104,25 @@ async fn give_back(mut connection: &AsyncPgConnection, others: &[&Settlement]) -
         return Ok(0);
     }
     let told = others.iter().map(|one| match &one.outcome {
-        Outcome::Retry { error, pause } => (Some(cut(error)), Some(pause.as_secs_f64()), false),
-        Outcome::Dead { error } => (Some(cut(error)), None, true),
-        Outcome::Published | Outcome::Released => (None, None, false),
+        Outcome::Retry { error, pause } => (Some(cut(error)), Some(pause.as_secs_f64()), false, true),
+        Outcome::Dead { error } => (Some(cut(error)), None, true, true),
+        Outcome::Stopped { error, .. } => (Some(cut(error)), None, false, false),
+        Outcome::Published | Outcome::Released => (None, None, false, false),
     });
-    let (mut errors, mut pauses, mut dead) = (Vec::new(), Vec::new(), Vec::new());
-    for (error, pause, is_dead) in told {
+    let (mut errors, mut pauses, mut dead, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (error, pause, is_dead, has_failed) in told {
         errors.push(error);
         pauses.push(pause);
         dead.push(is_dead);
+        failed.push(has_failed);
     }
     let update = sql_query(
         "UPDATE outbox_events AS o SET claim_id = NULL, lease_expires_at = NULL, \
-                retry_count = o.retry_count + (settled.error IS NOT NULL)::int, \
+                retry_count = o.retry_count + settled.failed::int, \
                 last_error = coalesce(settled.error, o.last_error), \
                 available_at = coalesce(now() + settled.pause * interval '1 s', o.available_at), \
                 dead_at = CASE WHEN settled.dead THEN now() END \
-           FROM unnest($1, $2, $3, $4, $5, $6) AS settled (tenant_id, id, claim_id, error, pause, dead) \
+           FROM unnest($1, $2, $3, $4, $5, $6, $7) AS settled (tenant_id, id, claim_id, error, pause, dead, failed) \
           WHERE o.tenant_id = settled.tenant_id AND o.id = settled.id AND o.claim_id = settled.claim_id",
     )
     .bind::<Array<SqlUuid>, _>(others.iter().map(|one| one.tenant_id).collect::<Vec<_>>())
@@ -115,11 +130,12 @@ async fn give_back(mut connection: &AsyncPgConnection, others: &[&Settlement]) -
     .bind::<Array<SqlUuid>, _>(others.iter().map(|one| one.claim_id).collect::<Vec<_>>())
     .bind::<Array<Nullable<Text>>, _>(errors)
     .bind::<Array<Nullable<Double>>, _>(pauses)
-    .bind::<Array<Bool>, _>(dead);
+    .bind::<Array<Bool>, _>(dead)
+    .bind::<Array<Bool>, _>(failed);
     Ok(cached(update).execute(&mut connection).await?)
 }
 
 /// PostgreSQL stores no NUL.
-fn cut(error: &str) -> String {
+pub(super) fn cut(error: &str) -> String {
     error.chars().filter(|c| *c != '\0').take(MAX_ERROR).collect()
 }

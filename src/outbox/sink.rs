@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::endpoint::Endpoint;
 use super::message::OutboxEvent;
 
 /// Takes messages to the outside: a webhook, a broker.
@@ -14,6 +15,12 @@ pub trait Sink: Send + Sync + 'static {
     /// Delivers a message. The future is dropped where it takes longer than
     /// [`RelayOptions::timeout`](super::RelayOptions::timeout).
     fn publish(&self, message: &OutboxEvent) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Where its messages go, where that can be stopped by [`SinkError::Gone`]. While it is stopped, nothing is claimed
+    /// for this sink.
+    fn endpoint(&self) -> Option<&Endpoint> {
+        None
+    }
 }
 
 /// Why a message was not delivered. The text is stored with the message: no secrets.
@@ -33,12 +40,24 @@ pub enum SinkError {
         /// What happened.
         message: String,
     },
+    /// The endpoint wants no messages any more: it is stopped, and the message stays open. Without an
+    /// [endpoint](Sink::endpoint) it is tried again.
+    #[error("{message}")]
+    Gone {
+        /// What happened.
+        message: String,
+    },
 }
 
 impl SinkError {
     /// Another attempt may succeed.
     pub fn retry(message: impl Into<String>) -> Self {
         Self::Retry { message: message.into(), after: None }
+    }
+
+    /// The endpoint wants no messages any more.
+    pub fn gone(message: impl Into<String>) -> Self {
+        Self::Gone { message: message.into() }
     }
 
     /// No attempt will succeed.

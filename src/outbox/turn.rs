@@ -4,9 +4,10 @@
 use diesel_async::SimpleAsyncConnection as _;
 
 use super::claim::{OutboxClaim, OutboxClaimed};
+use super::endpoint::{Endpoint, StoppedEndpoint, find_stopped};
 use super::queue::OutboxQueue;
 use super::settle::Settlement;
-use crate::database::{Config, Database, RfqDatabase};
+use crate::database::{Config, Database, RfqDatabase, RfqSystemTx, SystemTx};
 use crate::error::Result;
 
 /// Whose outbox.
@@ -28,28 +29,58 @@ impl Source {
         &self,
         settled: &[Settlement],
         claim: Option<OutboxClaim<'_>>,
-    ) -> Result<(usize, Option<OutboxClaimed>)> {
+        endpoint: Option<&Endpoint>,
+    ) -> Result<Turned> {
         match self {
             Self::Main(database) => {
-                database.system_tx("outbox.relay", async |tx| turn(tx.outbox_queue(), settled, claim).await).await
+                let turn = async |tx: SystemTx| turn(tx.outbox_queue(), settled, claim, endpoint).await;
+                database.system_tx("outbox.relay", turn).await
             }
             Self::Rfq(database) => {
-                database.system_tx("outbox.relay", async |tx| turn(tx.outbox_queue(), settled, claim).await).await
+                let turn = async |tx: RfqSystemTx| turn(tx.outbox_queue(), settled, claim, endpoint).await;
+                database.system_tx("outbox.relay", turn).await
             }
         }
     }
+
+    pub(super) async fn find_stopped(&self, endpoint: &Endpoint) -> Result<Option<StoppedEndpoint>> {
+        match self {
+            Self::Main(database) => {
+                let find = async |tx: SystemTx| find_stopped(tx.connection(), endpoint).await;
+                database.system_tx("outbox.endpoint", find).await
+            }
+            Self::Rfq(database) => {
+                let find = async |tx: RfqSystemTx| find_stopped(tx.connection(), endpoint).await;
+                database.system_tx("outbox.endpoint", find).await
+            }
+        }
+    }
+}
+
+/// What a turn came to.
+pub(super) struct Turned {
+    /// Number of messages whose outcome was recorded.
+    pub(super) recorded: usize,
+    pub(super) claimed: Option<OutboxClaimed>,
+    /// Nothing was claimed, for the endpoint is stopped.
+    pub(super) stopped: bool,
 }
 
 async fn turn<Scope>(
     queue: OutboxQueue<'_, Scope>,
     settled: &[Settlement],
     claim: Option<OutboxClaim<'_>>,
-) -> Result<(usize, Option<OutboxClaimed>)> {
+    endpoint: Option<&Endpoint>,
+) -> Result<Turned> {
     queue.tx.connection().batch_execute("SET LOCAL synchronous_commit = off").await?;
     let recorded = queue.settle(settled).await?;
-    let claimed = match claim {
-        Some(claim) => Some(queue.claim(claim).await?),
-        None => None,
+    let stopped = match (endpoint, claim) {
+        (Some(endpoint), Some(_)) => find_stopped(queue.tx.connection(), endpoint).await?.is_some(),
+        _ => false,
     };
-    Ok((recorded, claimed))
+    let claimed = match claim {
+        Some(claim) if !stopped => Some(queue.claim(claim).await?),
+        _ => None,
+    };
+    Ok(Turned { recorded, claimed, stopped })
 }

@@ -6,9 +6,8 @@
 //! | answer | what follows |
 //! |---|---|
 //! | 2xx | published |
-//! | 408, 425, 429, 5xx | another attempt, not before `Retry-After` (at most an hour) |
-//! | 3xx, no answer, no connection | another attempt |
-//! | any other, so also 410 | dead at once |
+//! | 410 | the endpoint is stopped, for all messages |
+//! | any other, no answer, no connection | another attempt, not before `Retry-After` (at most an hour) |
 
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url, redirect};
 use serde_json::json;
 
+use super::endpoint::Endpoint;
 use super::message::OutboxEvent;
 use super::sink::{Sink, SinkError};
 use super::webhook_signature::{ID, SIGNATURE, TIMESTAMP, WebhookSecret};
@@ -25,7 +25,8 @@ use crate::error::{Error, Result};
 /// Posts messages to a URL.
 pub struct Webhook {
     url: Url,
-    secret: WebhookSecret,
+    endpoint: Endpoint,
+    secrets: Vec<WebhookSecret>,
     client: Client,
 }
 
@@ -57,7 +58,15 @@ impl Webhook {
         // A container without certificates posts to http all the same.
         let client = if url.scheme() == "http" { client.tls_certs_only([]) } else { client };
         let client = client.build().map_err(|error| Error::configuration(format!("the webhook: {error}")))?;
-        Ok(Self { url, secret, client })
+        let endpoint = Endpoint::new(url.as_str(), &url.origin().ascii_serialization());
+        Ok(Self { url, endpoint, secrets: vec![secret], client })
+    }
+
+    /// With one more signature, by another secret: while a secret is replaced, receivers know one of the two.
+    #[must_use]
+    pub fn also_sign_with(mut self, secret: WebhookSecret) -> Self {
+        self.secrets.push(secret);
+        self
     }
 }
 
@@ -80,19 +89,23 @@ fn body(message: &OutboxEvent) -> Vec<u8> {
 impl Sink for Webhook {
     async fn publish(&self, message: &OutboxEvent) -> Result<(), SinkError> {
         let (id, timestamp, body) = (message.event_id.to_string(), Utc::now().timestamp(), body(message));
-        let signature = self.secret.sign(&id, timestamp, &body);
+        let signatures: Vec<_> = self.secrets.iter().map(|secret| secret.sign(&id, timestamp, &body)).collect();
         let post = self
             .client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
             .header(ID, id)
             .header(TIMESTAMP, timestamp)
-            .header(SIGNATURE, signature)
+            .header(SIGNATURE, signatures.join(" "))
             .body(body);
         match post.send().await {
             Ok(answer) => judge(answer.status(), answer.headers(), Utc::now()),
             Err(error) => Err(SinkError::retry(format!("no answer: {}", causes(&error.without_url())))),
         }
+    }
+
+    fn endpoint(&self) -> Option<&Endpoint> {
+        Some(&self.endpoint)
     }
 }
 
@@ -101,8 +114,8 @@ fn judge(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Result<
     match status.as_u16() {
         200..=299 => Ok(()),
         300..=399 => Err(SinkError::retry(format!("{message}: redirects are not followed"))),
-        408 | 425 | 429 | 500..=599 => Err(SinkError::Retry { message, after: retry_after(headers, now) }),
-        _ => Err(SinkError::hopeless(message)),
+        410 => Err(SinkError::gone(message)),
+        _ => Err(SinkError::Retry { message, after: retry_after(headers, now) }),
     }
 }
 
@@ -135,9 +148,14 @@ mod tests {
     #[rstest]
     #[case(204, "", "published")]
     #[case(301, "", "retry")]
-    #[case(400, "", "dead")]
+    #[case(400, "", "retry")]
+    #[case(401, "", "retry")]
+    #[case(404, "60", "retry after 60s")]
     #[case(408, "", "retry")]
-    #[case(410, "", "dead")]
+    #[case(410, "", "gone")]
+    #[case(410, "60", "gone")]
+    #[case(411, "", "retry")]
+    #[case(422, "", "retry")]
     #[case(425, "", "retry")]
     #[case(429, "7", "retry after 7s")]
     #[case(429, "Sun, 06 Nov 1994 08:49:37 GMT", "retry after 37s")]
@@ -154,6 +172,7 @@ mod tests {
         let found = match judge(StatusCode::from_u16(status).unwrap(), &headers, now) {
             Ok(()) => "published".to_owned(),
             Err(SinkError::Hopeless { .. }) => "dead".to_owned(),
+            Err(SinkError::Gone { .. }) => "gone".to_owned(),
             Err(SinkError::Retry { after: None, .. }) => "retry".to_owned(),
             Err(SinkError::Retry { after: Some(after), .. }) => format!("retry after {after:?}"),
         };

@@ -22,11 +22,11 @@ pub const SIGNATURE: &str = "webhook-signature";
 /// A message is refused that was signed longer ago, or so far ahead.
 pub const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
-/// The least bytes of a secret.
-const LEAST: usize = 24;
+/// Number of bytes that a secret may have.
+const LENGTH: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// A secret that sender and receiver share: `whsec_` and base64, or any other text, whose bytes are the
-/// secret (libraries of Standard Webhooks take base64 without `whsec_` too: write it in front); at least 24 bytes.
+/// secret (libraries of Standard Webhooks take base64 without `whsec_` too: write it in front); 24 to 64 bytes.
 #[derive(Debug)]
 pub struct WebhookSecret(SecretSlice<u8>);
 
@@ -34,14 +34,25 @@ impl FromStr for WebhookSecret {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        let refused = |why: &str| Error::configuration(format!("the webhook's secret {why}"));
+        let is_stray = |c: char| c.is_control() || c == '\u{feff}';
+        if text.trim() != text || text.contains(is_stray) {
+            return Err(refused("holds a blank at its begin or end, a control character or a byte order mark"));
+        }
+        let lower = text.to_ascii_lowercase();
         let bytes = match text.strip_prefix("whsec_") {
-            Some(encoded) => STANDARD
-                .decode(encoded)
-                .map_err(|_| Error::configuration("the webhook's secret begins with whsec_ and is no base64"))?,
+            Some(encoded) => STANDARD.decode(encoded).map_err(|_| refused("begins with whsec_ and is no base64"))?,
+            None if lower.contains("whsec_") => return Err(refused("contains whsec_ and does not begin with it")),
+            None if lower.starts_with("whsk_") || lower.starts_with("whpk_") => {
+                return Err(refused(
+                    "is a key of asymmetric signatures (v1a), which are not made here: take a whsec_ one",
+                ));
+            }
             None => text.as_bytes().to_vec(),
         };
-        if bytes.len() < LEAST {
-            return Err(Error::configuration(format!("the webhook's secret is shorter than {LEAST} bytes")));
+        if !LENGTH.contains(&bytes.len()) {
+            let (least, most, found) = (LENGTH.start(), LENGTH.end(), bytes.len());
+            return Err(refused(&format!("has {found} bytes, allowed are {least} to {most}")));
         }
         Ok(Self(SecretSlice::from(bytes)))
     }
@@ -84,6 +95,28 @@ impl WebhookSecret {
     /// Why it is to be refused.
     pub fn verify(&self, id: &str, timestamp: &str, signature: &str, body: &[u8]) -> Result<(), WebhookRefusal> {
         self.verify_at(id, timestamp, signature, body, Utc::now())
+    }
+
+    /// The same with several secrets, of which any may have signed: while a secret is replaced, a receiver knows the old
+    /// one and the new one.
+    ///
+    /// # Errors
+    /// Why it is to be refused by all of them.
+    pub fn verify_any(
+        secrets: &[Self],
+        id: &str,
+        timestamp: &str,
+        signature: &str,
+        body: &[u8],
+    ) -> Result<(), WebhookRefusal> {
+        let mut refused = Err(WebhookRefusal::WrongSignature);
+        for secret in secrets {
+            refused = secret.verify(id, timestamp, signature, body);
+            if refused.is_ok() {
+                break;
+            }
+        }
+        refused
     }
 
     fn verify_at(
@@ -152,14 +185,54 @@ mod tests {
         assert_eq!(secret().verify_at(id, timestamp, &signature, body, now), expected);
     }
 
+    #[rstest]
+    #[case::short("short", "has 5 bytes, allowed are 24 to 64")]
+    #[case::short_inside("whsec_aHVzaCE=", "has 5 bytes, allowed are 24 to 64")]
+    #[case::long(&"x".repeat(65), "has 65 bytes, allowed are 24 to 64")]
+    #[case::no_base64("whsec_hush!", "begins with whsec_ and is no base64")]
+    #[case::url_safe("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLa-_", "begins with whsec_ and is no base64")]
+    #[case::without_padding("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMA", "begins with whsec_ and is no base64")]
+    #[case::twice("whsec_whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "begins with whsec_ and is no base64")]
+    #[case::inside("secret=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "contains whsec_ and does not begin with it")]
+    #[case::in_quotes("\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"", "contains whsec_ and does not begin with it")]
+    #[case::other_case("WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "contains whsec_ and does not begin with it")]
+    #[case::asymmetric("whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "is a key of asymmetric signatures")]
+    #[case::mark("\u{feff}whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "holds a blank")]
+    #[case::blank_before(" whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "holds a blank")]
+    #[case::blank_behind("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\t", "holds a blank")]
+    #[case::line("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", "holds a blank")]
+    #[case::hard_blank("a secret of enough bytes, and so on\u{a0}", "holds a blank")]
+    #[case::nul("a secret of enough bytes\0, and so on", "holds a blank")]
+    fn a_bad_secret_is_refused_and_never_shown(#[case] text: &str, #[case] expected: &str) {
+        let error = text.parse::<WebhookSecret>().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("the webhook's secret {expected}")), "{error}");
+        assert!(!error.contains("MfKQ") && !error.contains("hush!"), "{error}");
+    }
+
     #[test]
-    fn a_secret_is_long_enough_and_never_shown() {
-        assert_eq!(
-            "short".parse::<WebhookSecret>().unwrap_err().to_string(),
-            "the webhook's secret is shorter than 24 bytes"
-        );
-        let error = "whsec_hush!".parse::<WebhookSecret>().unwrap_err().to_string();
-        assert_eq!(error, "the webhook's secret begins with whsec_ and is no base64");
+    fn a_good_secret_is_taken_and_never_shown() {
+        for text in [&"x".repeat(24), &"x".repeat(64), &format!("whsec_{}", STANDARD.encode([0; 24]))] {
+            text.parse::<WebhookSecret>().unwrap();
+        }
         assert_eq!(format!("{:?}", secret()), "WebhookSecret(SecretBox<[u8]>([REDACTED]))");
+    }
+
+    #[test]
+    fn any_of_several_secrets_may_have_signed() {
+        let other = || "a secret of at least twenty-four bytes".parse::<WebhookSecret>().unwrap();
+        let now = Utc::now().timestamp();
+        let (old, new) = (secret().sign("id", now, BODY), other().sign("id", now, BODY));
+        let (now, both) = (now.to_string(), format!("{new} {old}"));
+        let verify = |secrets: &[WebhookSecret], signature: &str, now: &str| {
+            WebhookSecret::verify_any(secrets, "id", now, signature, BODY)
+        };
+        for signature in [&old, &new, &both] {
+            verify(&[secret(), other()], signature, &now).unwrap();
+        }
+        verify(&[secret()], &both, &now).unwrap();
+        verify(&[other()], &both, &now).unwrap();
+        assert_eq!(verify(&[other()], &old, &now), Err(WebhookRefusal::WrongSignature));
+        assert_eq!(verify(&[], &both, &now), Err(WebhookRefusal::WrongSignature));
+        assert_eq!(verify(&[secret(), other()], &both, "7"), Err(WebhookRefusal::OutOfTime));
     }
 }

@@ -83,8 +83,8 @@ impl Work {
             && let Some(group) = self.waiting.pop_front()
         {
             let (sink, answers, stop) = (sink.clone(), self.answers.clone(), self.stop.clone());
-            let (timeout, retry) = (options.timeout, options.retry);
-            self.running.spawn(async move { group.publish(&*sink, timeout, retry, &answers, &stop).await });
+            let (timeout, retry) = (options.timeout, options.retry.clone());
+            self.running.spawn(async move { group.publish(&*sink, timeout, &retry, &answers, &stop).await });
         }
     }
 }
@@ -95,7 +95,7 @@ impl Group {
         self,
         sink: &impl Sink,
         timeout: Duration,
-        retry: RetryPolicy,
+        retry: &RetryPolicy,
         answers: &mpsc::UnboundedSender<Settlement>,
         stop: &AtomicBool,
     ) {
@@ -103,6 +103,9 @@ impl Group {
         for message in &self.messages {
             held_up |= stop.load(Ordering::Relaxed) || Instant::now() + timeout > self.until;
             let outcome = if held_up { Outcome::Released } else { attempt(sink, message, timeout, retry).await };
+            if matches!(outcome, Outcome::Stopped { .. }) {
+                stop.store(true, Ordering::Relaxed);
+            }
             held_up |= matches!(outcome, Outcome::Retry { .. });
             // Nobody listens: the relay was dropped.
             if answers.send(Settlement::new(message, self.claim_id, outcome)).is_err() {
@@ -112,7 +115,7 @@ impl Group {
     }
 }
 
-async fn attempt(sink: &impl Sink, message: &OutboxEvent, timeout: Duration, retry: RetryPolicy) -> Outcome {
+async fn attempt(sink: &impl Sink, message: &OutboxEvent, timeout: Duration, retry: &RetryPolicy) -> Outcome {
     if message.retry_count >= retry.max_attempts.saturating_add(DEATHS) {
         return Outcome::Dead {
             error: format!("its workers died, or were too slow: {} attempts", message.retry_count),
@@ -126,11 +129,16 @@ async fn attempt(sink: &impl Sink, message: &OutboxEvent, timeout: Duration, ret
         Ok(Err(_)) => SinkError::retry("the sink panicked"),
         Err(_) => SinkError::retry(format!("no answer within {timeout:?}")),
     };
-    match error {
-        SinkError::Hopeless { message } => Outcome::Dead { error: message },
-        SinkError::Retry { message: error, after } => match retry.pause(message.retry_count + 1, after) {
-            Some(pause) => Outcome::Retry { error, pause },
-            None => Outcome::Dead { error },
-        },
+    let (error, after) = match (error, sink.endpoint()) {
+        (SinkError::Hopeless { message }, _) => return Outcome::Dead { error: message },
+        (SinkError::Gone { message: error }, Some(endpoint)) => {
+            return Outcome::Stopped { endpoint: endpoint.clone(), error };
+        }
+        (SinkError::Gone { message }, None) => (message, None),
+        (SinkError::Retry { message, after }, _) => (message, after),
+    };
+    match retry.pause(message.retry_count + 1, after) {
+        Some(pause) => Outcome::Retry { error, pause },
+        None => Outcome::Dead { error },
     }
 }

@@ -84,6 +84,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    /// Endpoints that asked for no more messages (410 Gone). Relays send nothing to them until bedplate outbox start deletes the row.
+    outbox_stopped_endpoints (id) {
+        /// The endpoint: the first 16 hexadecimal digits of the SHA-256 of its URL, which may hold a token.
+        #[max_length = 64]
+        id -> Varchar,
+        /// Scheme, host and port, for people.
+        #[max_length = 300]
+        name -> Varchar,
+        /// What it answered.
+        reason -> Text,
+        /// When it answered that.
+        stopped_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     /// Which consumer has done what an event asks for: a second delivery has no effect.
     processed_events (tenant_id, id) {
         /// The tenant of the event; it may be gone.

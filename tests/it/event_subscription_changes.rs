@@ -179,7 +179,7 @@ async fn a_tenant_that_is_deleted_ends_its_subscribers(#[future(awt)] db: TestDa
     let one = db.subscribe(&home.context, all("one")).await.unwrap();
     let two = db.subscribe(&home.context, all("two")).await.unwrap();
     let deleted = async {
-        let listening = "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN bedplate_events' AND state = 'idle' AND datname = current_database() HAVING count(*) = 2";
+        let listening = "SELECT (count(*) = 2)::int FROM pg_stat_activity WHERE query = 'LISTEN bedplate_events' AND state = 'idle' AND datname = current_database()";
         until(&mut connection(db.config().url()).await, listening).await;
         delete(&db, &home).await;
     };

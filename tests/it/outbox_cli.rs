@@ -29,7 +29,7 @@ async fn status(db: &TestDatabase) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-/// 1. Messages of two types wait; the receiver takes one and says of two that they are hopeless.
+/// 1. Messages of two types wait; the receiver fails for all of them, and one attempt is all that they have.
 /// 2. The status tells of both, and of the dead letters.
 /// 3. They are brought back by id, by type, all, and go out.
 #[rstest]
@@ -51,9 +51,9 @@ async fn status_replay_and_relay(#[future(awt)] db: TestDatabase) {
         (&"tea.spilled".into(), &1.into())
     );
 
-    let gone = || Answer::Status(410, &[]);
-    let (url, receiver) = Receiver::serve([gone(), gone(), gone()]).await;
-    let relay = run(&db, &["relay", "--webhook", &url, "--once", "--workers", "2"]).await; // 1
+    let fails = || Answer::Status(404, &[]);
+    let (url, receiver) = Receiver::serve([fails(), fails(), fails()]).await;
+    let relay = run(&db, &["relay", "--webhook", &url, "--once", "--workers", "2", "--max-attempts", "1"]).await; // 1
     assert_eq!(
         out(&relay),
         "0 published, 0 failures to try again, 3 given up, 0 settled too late.\n",
@@ -64,8 +64,8 @@ async fn status_replay_and_relay(#[future(awt)] db: TestDatabase) {
     assert_eq!((&after["all"]["pending"], &after["all"]["dead"]), (&0.into(), &3.into()));
     assert_eq!(after["dead_letters"].as_array().unwrap().len(), 3);
     let table = out(&run(&db, &["status", "--dead-letters", "1"]).await);
-    assert!(table.contains("tea.spilled") && table.contains("the receiver answered 410"), "{table}");
-    assert_eq!(table.matches("the receiver answered 410").count(), 1, "{table}");
+    assert!(table.contains("tea.spilled") && table.contains("the receiver answered 404"), "{table}");
+    assert_eq!(table.matches("the receiver answered 404").count(), 1, "{table}");
 
     let id = events[0].event_id.to_string(); // 3
     assert_eq!(out(&run(&db, &["replay", "--id", &id]).await), "1 dead letter will be tried again.\n");
@@ -77,6 +77,69 @@ async fn status_replay_and_relay(#[future(awt)] db: TestDatabase) {
     assert!(out(&relay).starts_with("3 published"), "{}", out(&relay));
     assert_eq!(receiver.numbers().len(), 6);
     assert_eq!(status(&db).await["all"]["published_last_hour"], 3);
+}
+
+/// 1. The endpoint answers 410: the command ends with exit code 3 and says what to do. Nothing more is sent.
+/// 2. The status shows the endpoint, without its path.
+/// 3. It is started again, and the messages go out.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_is_gone_is_seen_and_started(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    send(&db, &home.context, &[("green", 1), ("green", 2)]).await;
+    let (url, receiver) = Receiver::serve([Answer::Status(410, &[])]).await;
+    let relay = ["relay", "--webhook", &url, "--once"];
+    let said = error(&run(&db, &relay).await, 3); // 1
+    assert!(said.contains("410") && said.contains("bedplate outbox start --id "), "{said}");
+    assert_eq!(error(&run(&db, &relay).await, 3), said);
+    assert_eq!(receiver.numbers(), [1]);
+    let status = status(&db).await; // 2
+    assert_eq!((&status["all"]["pending"], &status["all"]["dead"]), (&2.into(), &0.into()));
+    let stopped = &status["stopped_endpoints"];
+    assert_eq!((stopped.as_array().unwrap().len(), url.strip_suffix("/hooks")), (1, stopped[0]["name"].as_str()));
+    let id = stopped[0]["id"].as_str().unwrap();
+    let table = out(&run(&db, &["status"]).await);
+    assert!(table.contains(id) && !table.contains("hooks"), "{table}");
+    let unknown = error(&run(&db, &["start", "--id", "0000000000000000"]).await, 1); // 3
+    assert_eq!(unknown, "error: stopped endpoint 0000000000000000 does not exist");
+    assert_eq!(run(&db, &["start"]).await.status.code(), Some(2));
+    assert_eq!(out(&run(&db, &["start", "--id", id]).await), "1 endpoint is started.\n");
+    assert_eq!(out(&run(&db, &["start", "--all"]).await), "0 endpoints are started.\n");
+    assert!(out(&run(&db, &relay).await).starts_with("2 published"));
+    assert_eq!(receiver.numbers(), [1, 1, 2]);
+}
+
+/// A file may end with a line break, and holds nothing else beside the secret. Two files sign twice.
+#[rstest]
+#[case::as_it_is(SECRET, "")]
+#[case::line(&format!("{SECRET}\n"), "")]
+#[case::line_of_windows(&format!("{SECRET}\r\n"), "")]
+#[case::two_lines(&format!("{SECRET}\n\n"), "holds a blank at its begin or end")]
+#[case::blank(&format!(" {SECRET}"), "holds a blank at its begin or end")]
+#[case::mark(&format!("\u{feff}{SECRET}"), "a byte order mark")]
+#[case::named(&format!("SECRET={SECRET}"), "contains whsec_ and does not begin with it")]
+#[case::empty("", "has 0 bytes, allowed are 24 to 64")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_the_whole_file(#[future(awt)] db: TestDatabase, #[case] text: &str, #[case] expected: &str) {
+    let home = home(&db).await;
+    send(&db, &home.context, &[("green", 1)]).await;
+    let (url, receiver) = Receiver::serve([]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (one, two) = (file("one.txt", text), file("two.txt", "another secret of enough bytes"));
+    let output = run(&db, &["relay", "--webhook", &url, "--once", "--secret-file", &two, "--secret-file", &one]).await;
+    if expected.is_empty() {
+        assert!(out(&output).starts_with("1 published"), "{output:?}");
+        assert_eq!(receiver.signatures(), 2);
+        return;
+    }
+    let said = error(&output, 1);
+    assert!(said.contains(expected) && said.contains("one.txt") && !said.contains("MfKQ"), "{said}");
+    assert_eq!(receiver.numbers(), Vec::<i64>::new());
 }
 
 /// 1. The relay is at work, and the receiver takes its time over the first message of two.

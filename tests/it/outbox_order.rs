@@ -199,7 +199,7 @@ async fn relays_that_fail_and_die_keep_the_order(#[future(awt)] db: TestDatabase
         lease: Duration::from_millis(300),
         timeout: Duration::from_millis(100),
         poll: Duration::from_millis(50),
-        retry: RetryPolicy { first: Duration::from_millis(5), longest: Duration::from_millis(20), max_attempts: 1000 },
+        retry: RetryPolicy { pauses: [5, 10, 20].map(Duration::from_millis).to_vec().into(), max_attempts: 1000 },
         ..options(&format!("relay-{n}"))
     };
     let relay = |n: usize| {

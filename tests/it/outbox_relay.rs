@@ -156,7 +156,8 @@ async fn what_was_claimed_beside_a_death_is_still_tried(#[future(awt)] db: TestD
     let (home, gate, sink) = (home(&db).await, Gate::new(), Recorder::new());
     send(&db, &home.context, &[("green", 1), ("black", 2), ("white", 3)]).await;
     let once = RetryPolicy { max_attempts: 1, ..options("once").retry };
-    let relay = Relay::new(&db.database, gate.clone(), RelayOptions { in_flight: 1, retry: once, ..options("dies") });
+    let relay =
+        Relay::new(&db.database, gate.clone(), RelayOptions { in_flight: 1, retry: once.clone(), ..options("dies") });
     let dies = tokio::spawn(async move { relay.run_until(std::future::pending()).await });
     gate.handed.notified().await;
     dies.abort(); // 1

@@ -10,7 +10,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use bedplate::models::{RelayOptions, Relayed};
+use bedplate::Error;
+use bedplate::models::{RelayOptions, Relayed, RetryPolicy};
 use bedplate::outbox::{Relay, Webhook, WebhookSecret};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -18,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::support::sinks::{Recorder, options, send};
-use crate::support::{TestDatabase, connection, db, execute, home, number, texts};
+use crate::support::{TestDatabase, connection, db, execute, home, number, texts, until};
 
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -50,6 +51,17 @@ impl Receiver {
         let url = format!("http://{}/hooks", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         (url, receiver)
+    }
+
+    /// Before the answers that are left.
+    pub fn answer_next(&self, answer: Answer) {
+        self.answers.lock().unwrap().push_front(answer);
+    }
+
+    /// Number of signatures of the first request.
+    pub fn signatures(&self) -> usize {
+        let requests = self.requests.lock().unwrap();
+        requests[0].1.get("webhook-signature").unwrap().to_str().unwrap().split(' ').count()
     }
 
     /// The payloads' numbers.
@@ -130,6 +142,11 @@ async fn a_message_arrives_signed(#[future(awt)] db: TestDatabase) {
 #[case::timeout(Answer::Status(408, &[]), "the receiver answered 408")]
 #[case::too_early(Answer::Status(425, &[]), "the receiver answered 425")]
 #[case::too_many(Answer::Status(429, &[]), "the receiver answered 429")]
+#[case::bad_request(Answer::Status(400, &[]), "the receiver answered 400")]
+#[case::unauthorized(Answer::Status(401, &[]), "the receiver answered 401")]
+#[case::not_found(Answer::Status(404, &[]), "the receiver answered 404")]
+#[case::conflict(Answer::Status(409, &[]), "the receiver answered 409")]
+#[case::unprocessable(Answer::Status(422, &[]), "the receiver answered 422")]
 #[case::redirect(Answer::Status(307, &[("location", "/elsewhere")]), "the receiver answered 307: redirects are not followed")]
 #[case::hangs(Answer::Hang, "no answer within 500ms")]
 #[tokio::test]
@@ -148,20 +165,144 @@ async fn a_receiver_that_fails_gets_it_again(
     assert_eq!(errors(&db).await, [expected, "none"]);
 }
 
+/// 1. The receiver answers as every status but 2xx and 410: the message waits for its schedule, and no later one of its
+///    entity goes out, in any number of passes.
+/// 2. Its time comes: it goes out first.
 #[rstest]
-#[case(400)]
-#[case(401)]
-#[case(404)]
-#[case(410)]
-#[case(422)]
 #[tokio::test]
-async fn what_is_hopeless_is_dead_at_once(#[future(awt)] db: TestDatabase, #[case] status: u16) {
+async fn no_message_overtakes_one_that_is_tried_again(
+    #[future(awt)] db: TestDatabase,
+    #[values(300, 302, 400, 401, 403, 404, 405, 413, 422, 451, 499, 501, 599)] status: u16,
+) {
     let home = home(&db).await;
     let (url, receiver) = Receiver::serve([Answer::Status(status, &[])]).await;
     send(&db, &home.context, &[("green", 1), ("green", 2)]).await;
-    assert_eq!(drain(&db, &url, options("w")).await, Relayed { published: 1, dead: 1, ..Relayed::default() });
-    assert_eq!(receiver.numbers(), [1, 2]);
-    assert_eq!(errors(&db).await[0], format!("the receiver answered {status}"));
+    let days = || RelayOptions { retry: RetryPolicy::default(), ..options("w") };
+    let mut owner = connection(&db.url).await;
+    execute(&mut owner, "SET ROLE bedplate_system").await;
+    assert_eq!(drain(&db, &url, days()).await, Relayed { retried: 1, ..Relayed::default() });
+    send(&db, &home.context, &[("green", 3)]).await;
+    for failures in 1..4 {
+        // The schedule: 5 seconds, 5 minutes, 30 minutes.
+        let (least, most) = [("-1 min", "6 s"), ("3 min", "6 min"), ("23 min", "36 min")][failures - 1];
+        let waits = format!(
+            "SELECT count(*) FROM outbox_events WHERE retry_count = {failures} AND dead_at IS NULL \
+                AND available_at BETWEEN now() + interval '{least}' AND now() + interval '{most}'"
+        );
+        assert_eq!(number(&mut owner, &waits).await, 1, "{failures}");
+        // A slow test is not to reach its time.
+        let put_off = "UPDATE outbox_events SET available_at = now() + interval '1 hour' WHERE retry_count > 0";
+        execute(&mut owner, put_off).await;
+        assert_eq!(drain(&db, &url, days()).await, Relayed::default(), "{failures}"); // 1
+        if failures < 3 {
+            execute(&mut owner, "UPDATE outbox_events SET available_at = now()").await;
+            receiver.answer_next(Answer::Status(status, &[]));
+            assert_eq!(drain(&db, &url, days()).await, Relayed { retried: 1, ..Relayed::default() });
+        }
+    }
+    execute(&mut owner, "UPDATE outbox_events SET available_at = now()").await;
+    assert_eq!(drain(&db, &url, days()).await, Relayed { published: 3, ..Relayed::default() }); // 2
+    assert_eq!(receiver.numbers(), [1, 1, 1, 1, 2, 3]);
+}
+
+/// 1. One of many messages is answered with 410: what is not under way stays, of every entity, undamaged.
+/// 2. No relay sends anything, however often it is started, until somebody starts the endpoint.
+/// 3. Then all of them go out, in their order. Another endpoint was never stopped.
+#[rstest]
+#[tokio::test]
+async fn an_endpoint_that_is_gone_is_stopped_until_it_is_started(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let (url, receiver) = Receiver::serve([Answer::Status(410, &[])]).await;
+    let names: Vec<_> = (0..20).map(|n| format!("pot-{n}")).collect();
+    let messages: Vec<_> = (0..40).map(|n| (names[n % 20].as_str(), i64::try_from(n).unwrap())).collect();
+    send(&db, &home.context, &messages).await;
+    let one = || RelayOptions { in_flight: 1, ..options("w") };
+    let stopped = |ended: Result<Relayed, Error>| match ended {
+        Err(Error::EndpointStopped { endpoint, id, reason, .. }) => {
+            assert_eq!(reason, "the receiver answered 410");
+            assert!(url.starts_with(&endpoint) && !endpoint.contains("hooks"), "{endpoint}");
+            id
+        }
+        other => panic!("{other:?}"),
+    };
+    let relay = || Relay::new(&db.database, webhook(&url), one());
+    let id = stopped(relay().drain(std::future::pending()).await); // 1
+    assert_eq!(receiver.numbers().len(), 1);
+    let states = crate::support::sinks::states(&db).await;
+    assert!(states.iter().all(|state| state.contains(" open 0")), "{states:?}");
+    for _ in 0..3 {
+        assert_eq!(stopped(relay().drain(std::future::pending()).await), id); // 2
+    }
+    assert_eq!(receiver.numbers().len(), 1);
+    let (other_url, other) = Receiver::serve([Answer::Status(503, &[])]).await;
+    let once = RelayOptions { retry: RetryPolicy { pauses: vec![].into(), max_attempts: 1 }, ..options("w") };
+    send(&db, &home.context, &[("other", 100)]).await;
+    let mut owner = connection(&db.url).await;
+    execute(&mut owner, "SET ROLE bedplate_system").await;
+    execute(&mut owner, "UPDATE outbox_events SET available_at = now() + interval '1 day' WHERE entity_id <> 'other'")
+        .await;
+    assert_eq!(drain(&db, &other_url, once).await.dead, 1);
+    assert_eq!(other.numbers(), [100]);
+    execute(&mut owner, "UPDATE outbox_events SET available_at = now()").await;
+
+    let listed = db.system_tx("look", async |tx| tx.outbox_queue().stopped_endpoints().await).await.unwrap();
+    assert_eq!(listed.iter().map(|endpoint| endpoint.id.as_str()).collect::<Vec<_>>(), [id.as_str()]);
+    let start =
+        async |id: &str| db.system_tx("start", async |tx| tx.outbox_queue().start_endpoints(Some(id)).await).await;
+    assert_eq!(start("0000000000000000").await.unwrap(), 0);
+    assert_eq!(start(&id).await.unwrap(), 1);
+    assert_eq!(relay().drain(std::future::pending()).await.unwrap().published, 40); // 3
+    let numbers = receiver.numbers();
+    let order = |entity: i64| numbers[1..].iter().copied().filter(|n| n % 20 == entity).collect::<Vec<_>>();
+    assert!((0..20).all(|entity| order(entity) == [entity, entity + 20]), "{numbers:?}");
+}
+
+/// A relay that runs does not end with its endpoint: it waits for the start, and goes on.
+#[rstest]
+#[tokio::test]
+async fn a_relay_goes_on_when_its_endpoint_is_started(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let (url, receiver) = Receiver::serve([Answer::Status(410, &[])]).await;
+    send(&db, &home.context, &[("green", 1)]).await;
+    let relay = Relay::new(&db.database, webhook(&url), options("w"));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let relay = tokio::spawn(async move { relay.run_until(async move { drop(stopped.await) }).await });
+    let mut owner = connection(&db.url).await;
+    execute(&mut owner, "SET ROLE bedplate_system").await;
+    until(&mut owner, "SELECT count(*) FROM outbox_stopped_endpoints").await;
+    send(&db, &home.context, &[("black", 2)]).await;
+    assert_eq!(receiver.numbers(), [1]);
+    // It listens before it looks whether the endpoint is stopped.
+    let start = async || db.system_tx("start", async |tx| tx.outbox_queue().start_endpoints(None).await).await.unwrap();
+    assert_eq!(start().await, 1);
+    until(&mut owner, "SELECT (count(*) = 2)::int FROM outbox_events WHERE published_at IS NOT NULL").await;
+    stop.send(()).unwrap();
+    assert_eq!(relay.await.unwrap().unwrap().published, 2);
+    assert_eq!(receiver.numbers().len(), 3);
+}
+
+/// While a secret is replaced: a receiver with either checks the message.
+#[rstest]
+#[tokio::test]
+async fn several_secrets_sign_at_once(#[future(awt)] db: TestDatabase) {
+    let home = home(&db).await;
+    let (url, receiver) = Receiver::serve([]).await;
+    send(&db, &home.context, &[("green", 1)]).await;
+    let other = || "another secret of enough bytes".parse::<WebhookSecret>().unwrap();
+    let sink = Arc::new(Webhook::new(&url, SECRET.parse().unwrap()).unwrap().also_sign_with(other()));
+    Relay::new(&db.database, sink, options("w")).drain(std::future::pending()).await.unwrap();
+    let (_, headers, body) = receiver.requests.lock().unwrap().remove(0);
+    let header = |name: &str| headers.get(name).unwrap().to_str().unwrap();
+    assert_eq!(headers.get_all("webhook-signature").iter().count(), 1);
+    assert_eq!(header("webhook-signature").split(' ').filter(|part| part.starts_with("v1,")).count(), 2);
+    let verify = |secrets: &[WebhookSecret]| {
+        let (id, time) = (header("webhook-id"), header("webhook-timestamp"));
+        WebhookSecret::verify_any(secrets, id, time, header("webhook-signature"), &body)
+    };
+    verify(&[SECRET.parse().unwrap()]).unwrap();
+    verify(&[other()]).unwrap();
+    verify(&["a third secret of enough bytes".parse().unwrap(), other()]).unwrap();
+    verify(&["a third secret of enough bytes".parse().unwrap()]).unwrap_err();
 }
 
 #[rstest]

@@ -86,3 +86,21 @@ COMMENT ON POLICY system ON outbox_events IS 'Work across tenants, after SET ROL
 GRANT SELECT, INSERT (tenant_id, id, event_type, event_id, entity_type, entity_id, payload, available_at)
     ON outbox_events TO bedplate_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_events TO bedplate_system;
+
+-- Grants alone protect it: it knows no tenant.
+CREATE TABLE outbox_stopped_endpoints (
+    id varchar(64) NOT NULL,
+    name varchar(300) NOT NULL,
+    reason text NOT NULL,
+    stopped_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT outbox_stopped_endpoints_pkey PRIMARY KEY (id),
+    CONSTRAINT outbox_stopped_endpoints_id_check CHECK (btrim(id) <> ''),
+    CONSTRAINT outbox_stopped_endpoints_name_check CHECK (btrim(name) <> '')
+);
+COMMENT ON INDEX outbox_stopped_endpoints_pkey IS 'One row an endpoint: relays ask for their own before each claim.';
+COMMENT ON TABLE outbox_stopped_endpoints IS 'Endpoints that asked for no more messages (410 Gone). Relays send nothing to them until bedplate outbox start deletes the row.';
+COMMENT ON COLUMN outbox_stopped_endpoints.id IS 'The endpoint: the first 16 hexadecimal digits of the SHA-256 of its URL, which may hold a token.';
+COMMENT ON COLUMN outbox_stopped_endpoints.name IS 'Scheme, host and port, for people.';
+COMMENT ON COLUMN outbox_stopped_endpoints.reason IS 'What it answered.';
+COMMENT ON COLUMN outbox_stopped_endpoints.stopped_at IS 'When it answered that.';
+GRANT SELECT, INSERT, DELETE ON outbox_stopped_endpoints TO bedplate_system;

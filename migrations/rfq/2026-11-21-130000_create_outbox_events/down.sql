@@ -1,1 +1,2 @@
+DROP TABLE outbox_stopped_endpoints;
 DROP TABLE outbox_events;

@@ -2,6 +2,7 @@
 
 mod relay;
 mod replay;
+mod start;
 mod status;
 
 use clap::Subcommand;
@@ -22,12 +23,14 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show pending messages, retries and dead letters
+    /// Show pending messages, retries, dead letters and stopped endpoints
     Status(status::Args),
     /// Publish dead letters again
     Replay(replay::Args),
     /// Publish messages to a webhook, until Ctrl-C
     Relay(relay::Args),
+    /// Send messages again to an endpoint that was stopped
+    Start(start::Args),
 }
 
 fn parse_name(text: &str) -> std::result::Result<DatabaseName, String> {
@@ -43,5 +46,6 @@ pub(super) async fn run(args: Args) -> Result<()> {
         Command::Status(status) => status::run(&database, args.database, &status).await,
         Command::Replay(replay) => replay::run(&database, args.database, &replay).await,
         Command::Relay(relay) => relay::run(&database, args.database, &relay).await,
+        Command::Start(start) => start::run(&database, args.database, &start).await,
     }
 }

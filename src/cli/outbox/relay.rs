@@ -18,20 +18,25 @@ use crate::outbox::{Relay, RelayOptions, Relayed, RetryPolicy, Webhook, WebhookS
 #[command(
     after_help = "Examples:\n  BEDPLATE_WEBHOOK_SECRET=whsec_... bedplate outbox relay --webhook https://example.org/hooks\n  \
     bedplate outbox relay --webhook http://localhost:8080/hooks --secret-file secret.txt --once\n  \
-    bedplate outbox relay --webhook https://example.org/hooks --workers 4 --database rfq\n\n\
+    bedplate outbox relay --webhook https://example.org/hooks --workers 4 --database rfq\n  \
+    bedplate outbox relay --webhook https://example.org/hooks --secret-file new.txt --secret-file old.txt\n\n\
     Messages are signed as https://www.standardwebhooks.com has it. A message may come more than once: its header webhook-id \
-    stays the same. Ctrl-C waits for the messages that are under way."
+    stays the same. Ctrl-C waits for the messages that are under way.\n\
+    A message that fails is tried again, by default ten times in three days. An endpoint that answers 410 is stopped until \
+    `bedplate outbox start`. While a secret is replaced, give the new and the old one: each message has a signature of both.\n\
+    Exit code 3: with --once, the endpoint is stopped."
 )]
 pub(super) struct Args {
     /// The URL to post to: http or https
     #[arg(long, value_name = "URL")]
     webhook: String,
-    /// A file with the secret that signs: whsec_ and base64, or a text of 24 bytes or more, which is used as it is
+    /// A file with the secret that signs: whsec_ and base64, or a text of 24 to 64 bytes, which is used as it is; given
+    /// again: one more signature
     #[arg(long, value_name = "FILE", conflicts_with = "secret_env")]
-    secret_file: Option<PathBuf>,
-    /// The environment variable with the secret
+    secret_file: Vec<PathBuf>,
+    /// The environment variable with the secret; given again: one more signature
     #[arg(long, value_name = "NAME", default_value = "BEDPLATE_WEBHOOK_SECRET")]
-    secret_env: String,
+    secret_env: Vec<String>,
     /// One pass over the due messages, then an end
     #[arg(long)]
     once: bool,
@@ -39,7 +44,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: u16,
     /// Seconds to wait for the receiver, for each message
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=300))]
     timeout: u64,
     /// Maximum number of attempts before a message becomes a dead letter
     #[arg(long, value_name = "COUNT", default_value_t = RetryPolicy::default().max_attempts, value_parser = clap::value_parser!(i32).range(1..))]
@@ -47,7 +52,9 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) -> Result<()> {
-    let sink = Arc::new(Webhook::new(&args.webhook, secret(args)?)?);
+    let mut secrets = secrets(args)?.into_iter();
+    let first = secrets.next().ok_or_else(|| Error::configuration("the webhook has no secret"))?;
+    let sink = Arc::new(secrets.fold(Webhook::new(&args.webhook, first)?, Webhook::also_sign_with));
     let relay = |worker: u16| {
         let options = RelayOptions::default();
         let options = RelayOptions {
@@ -107,17 +114,28 @@ pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) ->
 }
 
 /// Asked for before anything is published.
-fn secret(args: &Args) -> Result<WebhookSecret> {
-    let text = match &args.secret_file {
-        Some(file) => std::fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?,
-        None => std::env::var(&args.secret_env).map_err(|_| {
-            Error::configuration(format!(
-                "{} is not set: the secret comes from it, or from --secret-file",
-                args.secret_env
-            ))
-        })?,
+fn secrets(args: &Args) -> Result<Vec<WebhookSecret>> {
+    let of_file = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).map_err(Error::io(format!("reading {}", file.display())))?;
+        // An editor ends a file with a line break: it alone is none of the secret.
+        let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+        parse(text, &file.display().to_string())
     };
-    SecretString::from(text).expose_secret().trim().parse()
+    let of_variable = |name: &String| {
+        let text = std::env::var(name).map_err(|_| {
+            Error::configuration(format!("{name} is not set: the secret comes from it, or from --secret-file"))
+        })?;
+        parse(&text, name)
+    };
+    if args.secret_file.is_empty() {
+        return args.secret_env.iter().map(of_variable).collect();
+    }
+    args.secret_file.iter().map(of_file).collect()
+}
+
+fn parse(text: &str, named: &str) -> Result<WebhookSecret> {
+    let text = SecretString::from(text);
+    text.expose_secret().parse().map_err(|error| Error::configuration(format!("{named}: {error}")))
 }
 
 async fn wait_for(stopped: &mut watch::Receiver<bool>) {

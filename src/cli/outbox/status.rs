@@ -6,7 +6,7 @@ use super::super::ui::table;
 use crate::cli::json::Json;
 use crate::database::{Database, DatabaseName};
 use crate::error::Result;
-use crate::outbox::{OutboxEvent, OutboxStatus};
+use crate::outbox::{OutboxEvent, OutboxQueue, OutboxStatus, StoppedEndpoint};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  bedplate outbox status\n  bedplate outbox status --database rfq --json")]
@@ -20,28 +20,57 @@ pub(super) struct Args {
 
 pub(super) async fn run(database: &Database, name: DatabaseName, args: &Args) -> Result<()> {
     let limit = args.dead_letters;
-    let (status, dead) = if name == DatabaseName::Rfq {
-        let read = async move |tx: crate::RfqSystemTx| {
-            Ok((tx.outbox_queue().status().await?, tx.outbox_queue().list_dead(limit).await?))
-        };
-        database.rfq().system_tx("outbox.status", read).await?
+    let seen = if name == DatabaseName::Rfq {
+        let look = async move |tx: crate::RfqSystemTx| look(tx.outbox_queue(), limit).await;
+        database.rfq().system_tx("outbox.status", look).await?
     } else {
-        let read = async move |tx: crate::SystemTx| {
-            Ok((tx.outbox_queue().status().await?, tx.outbox_queue().list_dead(limit).await?))
-        };
-        database.system_tx("outbox.status", read).await?
+        let look = async move |tx: crate::SystemTx| look(tx.outbox_queue(), limit).await;
+        database.system_tx("outbox.status", look).await?
     };
     if args.output.json {
-        println!("{}", to_json(&status, &dead));
+        println!("{}", to_json(&seen));
     } else {
-        print(&status, &dead);
+        print(&seen.status, &seen.dead);
+        print_stopped(&seen.stopped);
     }
     Ok(())
 }
 
-fn to_json(status: &[OutboxStatus], dead: &[OutboxEvent]) -> serde_json::Value {
-    let (all, by_type): (Vec<_>, Vec<_>) = status.iter().partition(|one| one.event_type.is_none());
-    json!({"all": all.first(), "by_event_type": by_type, "dead_letters": dead})
+struct Look {
+    status: Vec<OutboxStatus>,
+    dead: Vec<OutboxEvent>,
+    stopped: Vec<StoppedEndpoint>,
+}
+
+async fn look<Scope>(queue: OutboxQueue<'_, Scope>, limit: u16) -> Result<Look> {
+    let (status, dead) = (queue.status().await?, queue.list_dead(limit).await?);
+    Ok(Look { status, dead, stopped: queue.stopped_endpoints().await? })
+}
+
+fn to_json(seen: &Look) -> serde_json::Value {
+    let (all, by_type): (Vec<_>, Vec<_>) = seen.status.iter().partition(|one| one.event_type.is_none());
+    json!({
+        "all": all.first(),
+        "by_event_type": by_type,
+        "dead_letters": seen.dead,
+        "stopped_endpoints": seen.stopped,
+    })
+}
+
+fn print_stopped(stopped: &[StoppedEndpoint]) {
+    if stopped.is_empty() {
+        return;
+    }
+    println!("\nStopped endpoints, which get no messages; `bedplate outbox start --id ID` starts one again:");
+    let rows = stopped.iter().map(|endpoint| {
+        vec![
+            endpoint.stopped_at.format("%Y-%m-%d %H:%M:%S").to_string(),
+            endpoint.id.clone(),
+            endpoint.name.clone(),
+            endpoint.reason.chars().take(120).collect(),
+        ]
+    });
+    println!("{}", table(&["stopped (UTC)", "id", "endpoint", "reason"], rows, &[]));
 }
 
 fn print(status: &[OutboxStatus], dead: &[OutboxEvent]) {

@@ -44,6 +44,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("forms check", &["s.json d.json", "--resource a=b", "--assert-formats", "--json"]),
     ("forms suite", &["dir", "--remotes r", "--verbose", "--json"]),
     ("outbox status", &["^--database rfq", "--dead-letters 3", "--json"]),
+    ("outbox start", &["^--database rfq", "--all"]),
+    ("outbox start", &["^--database main", "--id 5f2a91c03b7d4e18"]),
     ("outbox replay", &["^--database rfq", "--all"]),
     ("outbox replay", &["^--database main", "--type t"]),
     ("outbox replay", &["^--database rfq", "--id 019a7c3e-0000-7000-8000-000000000001"]),

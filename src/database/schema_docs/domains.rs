@@ -17,7 +17,11 @@ const DOMAINS: [Domain; 9] = [
     Domain { name: "ideas", colour: "#d97706", tables: &["business_ideas", "evaluations", "agent_results"] },
     Domain { name: "forms", colour: "#059669", tables: &["form_definitions", "form_submissions"] },
     Domain { name: "events", colour: "#e11d48", tables: &["events", "event_tags", "event_subscriptions"] },
-    Domain { name: "messages", colour: "#db2777", tables: &["outbox_events", "processed_events", "idempotency_keys"] },
+    Domain {
+        name: "messages",
+        colour: "#db2777",
+        tables: &["outbox_events", "outbox_stopped_endpoints", "processed_events", "idempotency_keys"],
+    },
     Domain { name: "trading", colour: "#0891b2", tables: &["rfqs", "rfq_quotes"] },
     Domain { name: "market data", colour: "#65a30d", tables: &["venues", "instruments", "price_ticks"] },
     Domain { name: "audit", colour: "#78879c", tables: &["audit_log"] },

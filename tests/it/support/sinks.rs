@@ -92,7 +92,7 @@ pub fn options(worker: &str) -> RelayOptions {
     RelayOptions {
         worker: worker.into(),
         poll: Duration::from_mins(10),
-        retry: RetryPolicy { first: Duration::ZERO, longest: Duration::ZERO, max_attempts: 3 },
+        retry: RetryPolicy { pauses: vec![].into(), max_attempts: 3 },
         ..RelayOptions::default()
     }
 }
