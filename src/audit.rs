@@ -2,7 +2,7 @@
 //!
 //! Always holds: every insert, update and delete of a business table is there, written by a trigger in the
 //! transaction that made it; no role can change or remove an entry (the tests `audit::`). What has the name of
-//! a secret is redacted; what JSON columns hold inside is not looked at.
+//! a secret is redacted; what JSON columns hold inside is not looked at. A number that no `f64` holds is given as text.
 
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
@@ -17,7 +17,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::database::{RfqTx, TenantTx};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::exact_json::{Exact, ExactOrNull};
 use crate::ids::{Entity, Id};
 use crate::pagination::{Cursor, Page, PageRequest};
 use crate::schema::audit_log;
@@ -45,10 +46,13 @@ pub struct AuditEntry {
     /// The row's key.
     pub entity_id: String,
     /// The changed columns before; of a deleted row all.
+    #[diesel(deserialize_as = ExactOrNull)]
     pub old_value: Option<Value>,
     /// The changed columns after; of a new row all.
+    #[diesel(deserialize_as = ExactOrNull)]
     pub new_value: Option<Value>,
     /// What an action of the application tells.
+    #[diesel(deserialize_as = Exact)]
     pub details: Value,
     /// The request.
     pub correlation_id: Option<Uuid>,
@@ -117,14 +121,14 @@ impl RfqTx {
 #[derive(QueryableByName)]
 struct State {
     #[diesel(sql_type = Nullable<Jsonb>)]
-    state: Option<Value>,
+    state: ExactOrNull,
 }
 
 impl AuditRepository<'_> {
     /// One page of entries, newest first.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for a bad limit or cursor.
+    /// [`Error::Invalid`] for a bad limit or cursor.
     pub async fn list(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>> {
         const ORDER: &str = "audit";
         let mut query = audit_log::table
@@ -165,26 +169,35 @@ impl AuditRepository<'_> {
         Ok(Page::new(rows, page, |last: &AuditEntry| Cursor::new(ORDER, &(last.created_at, last.sequence), last.id)))
     }
 
-    /// The row as it was at a time, as a JSON object with every column; `None`: it did not exist. Exact to the
-    /// statement, also inside a transaction, except for redacted columns (`"[redacted]"`).
+    /// The row as it was at a time, as a JSON object with every column of then; `None`: it did not exist. Exact to the
+    /// statement, also inside a transaction, except for redacted columns (`"[redacted]"`). A number that no `f64` holds
+    /// is a text.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for a table that is not audited, and for a time that the log
-    /// does not reach back to.
+    /// [`Error::Invalid`] for a table that is not audited, for a time that the log does not
+    /// reach back to, and where the columns changed since in a way that the log cannot tell: between the last write
+    /// before the change and the first one after it, or where a column is gone that no entry tells of.
     pub async fn as_of(&self, entity: impl Into<AuditedEntity>, time: DateTime<Utc>) -> Result<Option<Value>> {
         let entity = entity.into();
         let query = sql_query("SELECT audit_as_of($1, $2, $3) AS state")
             .bind::<Text, _>(entity.entity_type)
             .bind::<Text, _>(entity.entity_id)
             .bind::<Timestamptz, _>(time);
-        Ok(cached(query).get_result::<State>(&mut { self.connection }).await?.state)
+        match cached(query).get_result::<State>(&mut { self.connection }).await {
+            Err(diesel::result::Error::DatabaseError(_, info))
+                if info.constraint_name() == Some("audit_log_columns_known") =>
+            {
+                Err(Error::invalid("time", format!("is not answered for: {}", info.message())))
+            }
+            found => Ok(found?.state.into()),
+        }
     }
 
     /// Records what no row shows: a sign-in, an export, a look at something confidential. Who, when and where
     /// from are the transaction's.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for an action that is no word in lower case (with dots:
+    /// [`Error::Invalid`] for an action that is no word in lower case (with dots:
     /// `users.sign_in`) of at most 100 characters, or is one of the trigger's own; for details that are no
     /// object.
     pub async fn record(&self, action: &str, entity: impl Into<AuditedEntity>, details: &Value) -> Result<()> {

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod database;
 pub mod error;
 pub mod events;
+mod exact_json;
 pub mod forms;
 pub mod ideas;
 pub mod ids;

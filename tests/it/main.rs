@@ -16,6 +16,7 @@ mod support;
 mod agent_results;
 mod api_keys;
 mod audit;
+mod audit_columns;
 mod audit_history;
 mod backup;
 mod boundary;

@@ -11,5 +11,8 @@ DROP TRIGGER audit ON organizations;
 DROP TRIGGER audit ON users;
 DROP TRIGGER audit ON tenants;
 DROP FUNCTION audit();
+DROP FUNCTION audit_fields_as(jsonb, jsonb, jsonb);
+DROP FUNCTION audit_columns(regclass);
+DROP TABLE __bedplate_audit_columns;
 DROP FUNCTION redact(jsonb);
 DROP FUNCTION names_secret(text);

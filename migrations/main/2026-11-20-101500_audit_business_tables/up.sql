@@ -23,6 +23,54 @@ COMMENT ON FUNCTION redact(jsonb) IS 'A row as JSON, with [redacted] for each se
 REVOKE EXECUTE ON FUNCTION redact(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION redact(jsonb) TO bedplate_app, bedplate_system, bedplate_definer;
 
+-- Which columns a table had, as its writers saw it. Only a superuser could be told of every ALTER TABLE (event
+-- triggers); so each write compares, and what was altered between two of these rows was altered at an unknown time.
+CREATE TABLE __bedplate_audit_columns (
+    entity_type varchar(100) NOT NULL,
+    seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    columns jsonb NOT NULL,
+    checksum bigint
+);
+CREATE INDEX __bedplate_audit_columns_seen_at_idx ON __bedplate_audit_columns (entity_type, seen_at);
+COMMENT ON INDEX __bedplate_audit_columns_seen_at_idx IS 'The columns of a table at a time.';
+COMMENT ON TABLE __bedplate_audit_columns IS 'The columns of audited tables: a row for each change that was seen, and one for the begin.';
+COMMENT ON COLUMN __bedplate_audit_columns.entity_type IS 'The table.';
+COMMENT ON COLUMN __bedplate_audit_columns.seen_at IS 'The first write that saw these columns.';
+COMMENT ON COLUMN __bedplate_audit_columns.columns IS 'By attnum, which no rename changes and no other column gets: name, type, modifier.';
+COMMENT ON COLUMN __bedplate_audit_columns.checksum IS 'What each write compares, because it is quicker; NULL: not written by audit().';
+GRANT SELECT ON __bedplate_audit_columns TO bedplate_app, bedplate_system;
+GRANT SELECT, INSERT ON __bedplate_audit_columns TO bedplate_definer;
+
+CREATE FUNCTION audit_columns(audited regclass) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    -- A partition may count its columns otherwise than its table does.
+    RETURN (SELECT jsonb_object_agg(attnum, jsonb_build_array(attname, atttypid::bigint, atttypmod))
+              FROM pg_attribute
+             WHERE attrelid = coalesce(pg_partition_root(audited), audited) AND attnum > 0 AND NOT attisdropped);
+END
+$$;
+COMMENT ON FUNCTION audit_columns(regclass) IS 'The columns of a table, as __bedplate_audit_columns has them.';
+REVOKE EXECUTE ON FUNCTION audit_columns(regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit_columns(regclass) TO bedplate_app, bedplate_system, bedplate_definer;
+
+CREATE FUNCTION audit_fields_as(fields jsonb, written jsonb, wanted jsonb) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    RETURN (SELECT coalesce(jsonb_object_agg(w.value ->> 0, fields -> (f.value ->> 0)), '{}')
+              FROM jsonb_each(wanted) AS w JOIN jsonb_each(written) AS f USING (key)
+             WHERE w.value - 0 = f.value - 0 AND fields ? (f.value ->> 0));
+END
+$$;
+COMMENT ON FUNCTION audit_fields_as(jsonb, jsonb, jsonb) IS
+    'Fields of a row with these columns, under the names of the wanted columns; a column of another type is left out.';
+REVOKE EXECUTE ON FUNCTION audit_fields_as(jsonb, jsonb, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION audit_fields_as(jsonb, jsonb, jsonb) TO bedplate_app;
+
 -- SECURITY DEFINER, so that nobody but this trigger writes the log. A trigger cannot be called, so the tenant
 -- comes from the row, which the policies have checked. Its arguments are the table's name (a shard has
 -- another) and its key beside the tenant. The settings make equal values equal texts: JSON says 1.0 = 1,
@@ -42,8 +90,17 @@ DECLARE
     new_tenant uuid := coalesce(new_row ->> 'tenant_id', new_row ->> 'id');
     old_key text := concat_ws(':', old_row ->> TG_ARGV[1], old_row ->> TG_ARGV[2]);
     new_key text := concat_ws(':', new_row ->> TG_ARGV[1], new_row ->> TG_ARGV[2]);
+    seen bigint := (SELECT bit_xor(hashtextextended(attname::text, (attnum::bigint << 32) + atttypid::bigint + (atttypmod::bigint << 40)))
+                      FROM pg_attribute
+                     WHERE attrelid = coalesce(pg_partition_root(TG_RELID), TG_RELID) AND attnum > 0 AND NOT attisdropped);
     same text[];
 BEGIN
+    IF seen IS DISTINCT FROM (SELECT c.checksum FROM public.__bedplate_audit_columns AS c
+                               WHERE c.entity_type = TG_ARGV[0] ORDER BY c.seen_at DESC LIMIT 1) THEN
+        -- Before the entry, so that its time tells which columns it was written under. Two writers may both add it.
+        INSERT INTO public.__bedplate_audit_columns (entity_type, columns, checksum)
+        VALUES (TG_ARGV[0], public.audit_columns(TG_RELID), seen);
+    END IF;
     IF old_tenant = new_tenant AND old_key = new_key THEN
         same := ARRAY(SELECT name FROM jsonb_object_keys(new_row) AS name
                        WHERE (new_row -> name)::text = (old_row -> name)::text);
@@ -144,7 +201,9 @@ GRANT EXECUTE ON FUNCTION record_audit(text, text, text, jsonb) TO bedplate_app;
 SELECT give_to_definer('record_audit(text, text, text, jsonb)');
 
 -- Backwards from the row as it is: so it needs no older entry than the time asked for, and a row that never
--- changed needs none at all. STABLE: the row and its history are of one snapshot.
+-- changed needs none at all. The columns are those of that time: a column is the one that has the same attnum. What a
+-- column held that is gone, or has another type, is told by the last entry before that time; else it is an error.
+-- STABLE: the row and its history are of one snapshot.
 CREATE FUNCTION audit_as_of(entity_type text, entity_id text, moment timestamptz) RETURNS jsonb
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET extra_float_digits = 1
@@ -155,9 +214,14 @@ DECLARE
     audited regclass;
     arguments text[];
     keys text;
+    columns_now jsonb;
+    columns_then jsonb;
+    -- The first write after the moment that saw other columns.
+    changed_at timestamptz;
     state jsonb;
     since bigint;
     first_action text;
+    missing text;
     entry record;
 BEGIN
     SELECT tgrelid, string_to_array(encode(tgargs, 'escape'), '\000') INTO audited, arguments
@@ -169,18 +233,32 @@ BEGIN
             USING ERRCODE = 'check_violation', TABLE = 'audit_log', COLUMN = 'entity_type',
                   CONSTRAINT = 'audit_log_entity_type_audited';
     END IF;
+    columns_now := public.audit_columns(audited);
+    IF moment >= statement_timestamp() THEN
+        columns_then := columns_now;
+    ELSE
+        SELECT c.columns INTO columns_then FROM public.__bedplate_audit_columns AS c
+         WHERE c.entity_type = audit_as_of.entity_type AND c.seen_at <= moment ORDER BY c.seen_at DESC LIMIT 1;
+        SELECT min(c.seen_at) INTO changed_at FROM public.__bedplate_audit_columns AS c
+         WHERE c.entity_type = audit_as_of.entity_type AND c.seen_at > moment AND c.columns IS DISTINCT FROM columns_then;
+    END IF;
+
     SELECT string_agg(format('%I = split_part($2, '':'', %s)::%s', attname, n, format_type(atttypid, NULL)), ' AND ')
       INTO keys
       FROM unnest(arguments[2:]) WITH ORDINALITY AS a (name, n) JOIN pg_attribute ON attrelid = audited AND attname = name;
-    EXECUTE format('SELECT public.redact(to_jsonb(t)) FROM %s AS t WHERE %s = $1 AND %s',
+    EXECUTE format('SELECT public.audit_fields_as(public.redact(to_jsonb(t)), $3, $4) FROM %s AS t WHERE %s = $1 AND %s',
                    audited, CASE WHEN arguments[1] = 'tenants' THEN 'id' ELSE 'tenant_id' END, keys)
-       INTO state USING tenant, audit_as_of.entity_id;
+       INTO state USING tenant, audit_as_of.entity_id, columns_now, columns_then;
 
     SELECT max(sequence) INTO since FROM public.audit_log AS l
      WHERE l.tenant_id = tenant AND l.entity_type = audit_as_of.entity_type AND l.entity_id = audit_as_of.entity_id
        AND l.created_at <= moment AND l.action IN ('insert', 'update', 'delete', 'baseline');
     FOR entry IN
-        SELECT l.action, l.old_value FROM public.audit_log AS l
+        SELECT l.action, public.audit_fields_as(l.old_value, (
+                   SELECT c.columns FROM public.__bedplate_audit_columns AS c
+                    WHERE c.entity_type = l.entity_type AND c.seen_at <= l.created_at ORDER BY c.seen_at DESC LIMIT 1),
+               columns_then) AS old_value
+          FROM public.audit_log AS l
          WHERE l.tenant_id = tenant AND l.entity_type = audit_as_of.entity_type AND l.entity_id = audit_as_of.entity_id
            AND l.sequence > coalesce(since, 0) AND l.action IN ('insert', 'update', 'delete', 'baseline')
          ORDER BY l.sequence DESC
@@ -192,8 +270,11 @@ BEGIN
             WHEN 'delete' THEN entry.old_value
             ELSE state END;
     END LOOP;
+    IF state IS NULL THEN
+        RETURN NULL;
+    END IF;
     -- Nothing at or before the moment, and the oldest entry is not the row's beginning.
-    IF since IS NULL AND state IS NOT NULL AND (first_action = 'baseline' OR moment < (
+    IF since IS NULL AND (first_action = 'baseline' OR moment < (
         SELECT min(to_date(substr(relname, 11), 'YYYY_MM'))::timestamptz FROM pg_inherits JOIN pg_class ON oid = inhrelid
          WHERE inhparent = 'public.audit_log'::regclass AND relname ~ '^audit_log_\d{4}_\d{2}$'))
     THEN
@@ -201,10 +282,49 @@ BEGIN
             USING ERRCODE = 'check_violation', TABLE = 'audit_log', COLUMN = 'created_at',
                   CONSTRAINT = 'audit_log_created_at_reach';
     END IF;
-    RETURN state;
+    -- The columns are known where they are the same before and after the moment: by what was seen, by any entry of the
+    -- table until the change was seen, or by the table itself.
+    IF columns_then IS NULL
+       OR (changed_at IS NOT NULL OR columns_now <> columns_then) AND moment < statement_timestamp() AND NOT EXISTS (
+           SELECT FROM public.audit_log AS l
+            WHERE l.tenant_id = tenant AND l.entity_type = audit_as_of.entity_type
+              AND l.action IN ('insert', 'update', 'delete', 'baseline')
+              AND l.created_at >= moment AND l.created_at < coalesce(changed_at, 'infinity'))
+    THEN
+        RAISE EXCEPTION 'the columns of % were changed, before or after %: the audit log cannot tell which the row had',
+                audit_as_of.entity_type, moment
+            USING ERRCODE = 'check_violation', TABLE = 'audit_log', COLUMN = 'created_at',
+                  CONSTRAINT = 'audit_log_columns_known';
+    END IF;
+    FOR entry IN
+        SELECT l.action, public.audit_fields_as(l.new_value, (
+                   SELECT c.columns FROM public.__bedplate_audit_columns AS c
+                    WHERE c.entity_type = l.entity_type AND c.seen_at <= l.created_at ORDER BY c.seen_at DESC LIMIT 1),
+               columns_then) AS new_value
+          FROM public.audit_log AS l
+         WHERE l.tenant_id = tenant AND l.entity_type = audit_as_of.entity_type AND l.entity_id = audit_as_of.entity_id
+           AND l.sequence <= since AND l.action IN ('insert', 'update', 'delete', 'baseline')
+         ORDER BY l.sequence DESC
+    LOOP
+        SELECT string_agg(value ->> 0, ', ' ORDER BY value ->> 0) INTO missing
+          FROM jsonb_each(columns_then) WHERE NOT state ? (value ->> 0);
+        EXIT WHEN missing IS NULL OR entry.action = 'delete';
+        state := entry.new_value || state;
+        EXIT WHEN entry.action IN ('insert', 'baseline');
+    END LOOP;
+    SELECT string_agg(value ->> 0, ', ' ORDER BY value ->> 0) INTO missing
+      FROM jsonb_each(columns_then) WHERE NOT state ? (value ->> 0);
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION 'columns of % were dropped or got another type since %: the audit log cannot tell what they held: %',
+                audit_as_of.entity_type, moment, missing
+            USING ERRCODE = 'check_violation', TABLE = 'audit_log', COLUMN = 'created_at',
+                  CONSTRAINT = 'audit_log_columns_known';
+    END IF;
+    -- Once more: a name of that time may be that of a secret.
+    RETURN public.redact(state);
 END
 $$;
 COMMENT ON FUNCTION audit_as_of(text, text, timestamptz) IS
-    'A row of this tenant as it was at a moment, secrets redacted; NULL: it did not exist. An error where the log does not reach back.';
+    'A row of this tenant as it was at a moment, with the columns of then, secrets redacted; NULL: it did not exist. An error where the log does not reach back, or cannot tell which columns there were.';
 REVOKE EXECUTE ON FUNCTION audit_as_of(text, text, timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION audit_as_of(text, text, timestamptz) TO bedplate_app;

@@ -1,7 +1,7 @@
 -- The rows that are there when auditing begins. It began with the migration before this one: what changed
 -- since then is in the log already. As bedplate_system, because the owner sees no row; its right to write
 -- lasts for this migration only.
-GRANT INSERT ON audit_log TO bedplate_system;
+GRANT INSERT ON audit_log, __bedplate_audit_columns TO bedplate_system;
 SET LOCAL ROLE bedplate_system;
 DO $baseline$
 DECLARE
@@ -12,6 +12,8 @@ BEGIN
         SELECT tgrelid::regclass AS source, string_to_array(encode(tgargs, 'escape'), '\000') AS arguments
           FROM pg_trigger WHERE tgname = 'audit' AND NOT tgisinternal ORDER BY 1
     LOOP
+        INSERT INTO __bedplate_audit_columns (entity_type, columns)
+        VALUES (audited.arguments[1], audit_columns(audited.source));
         EXECUTE format(
             'INSERT INTO audit_log (tenant_id, action, entity_type, entity_id, new_value)
              SELECT coalesce(fields ->> ''tenant_id'', fields ->> ''id'')::uuid, ''baseline'', %L,
@@ -22,4 +24,4 @@ BEGIN
 END
 $baseline$;
 RESET ROLE;
-REVOKE INSERT ON audit_log FROM bedplate_system;
+REVOKE INSERT ON audit_log, __bedplate_audit_columns FROM bedplate_system;

@@ -1,6 +1,9 @@
 DROP FUNCTION audit_as_of(text, text, timestamptz);
 DROP FUNCTION record_audit(text, text, text, jsonb);
 DROP FUNCTION audit();
+DROP FUNCTION audit_fields_as(jsonb, jsonb, jsonb);
+DROP FUNCTION audit_columns(regclass);
+DROP TABLE __bedplate_audit_columns;
 DROP FUNCTION redact(jsonb);
 DROP FUNCTION names_secret(text);
 DROP TABLE audit_log;
