@@ -17,6 +17,9 @@ pub(super) struct Args {
     /// Months of the audit log to keep; older ones are dropped [default: all]
     #[arg(long, value_name = "MONTHS")]
     keep_audit_months: Option<u16>,
+    /// Days to keep the ids of revoked sessions, so that no late request writes such a session again
+    #[arg(long, value_name = "DAYS", default_value_t = Keep::default().revoked_session_days)]
+    keep_revoked_session_days: u16,
     /// Days to keep idempotency keys
     #[arg(long, value_name = "DAYS", default_value_t = Keep::default().idempotency_days)]
     keep_idempotency_days: u16,
@@ -40,6 +43,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
     let keep = Keep {
         audit_months_ahead: args.audit_months_ahead,
         audit_months: args.keep_audit_months,
+        revoked_session_days: args.keep_revoked_session_days,
         idempotency_days: args.keep_idempotency_days,
         outbox_days: args.keep_outbox_days,
         processed_days: args.keep_processed_days,
@@ -75,6 +79,7 @@ pub(super) async fn run(args: &Args) -> Result<()> {
             names(&done.partitions_created),
             names(&done.partitions_dropped),
             done.sessions_pruned.to_string(),
+            done.revoked_sessions_pruned.to_string(),
             done.idempotency_keys_pruned.to_string(),
             done.outbox_events_pruned.to_string(),
             done.processed_events_pruned.to_string(),
@@ -85,10 +90,11 @@ pub(super) async fn run(args: &Args) -> Result<()> {
         "partitions made",
         "partitions dropped",
         "sessions pruned",
+        "revoked ids pruned",
         "idempotency keys pruned",
         "messages pruned",
         "marks pruned",
     ];
-    println!("{}", table(&headings, rows, &[3, 4, 5, 6]));
+    println!("{}", table(&headings, rows, &[3, 4, 5, 6, 7]));
     Ok(())
 }

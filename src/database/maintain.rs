@@ -24,7 +24,7 @@ use crate::error::{Error, Result, WaitedFor};
 /// How many sessions one statement deletes.
 const BATCH: u32 = 1000;
 
-/// How many messages or marks one transaction deletes.
+/// How many messages, marks or revoked ids one transaction deletes.
 const MESSAGES: u16 = 5000;
 
 /// How often a lock is tried for again.
@@ -37,6 +37,8 @@ pub struct Keep {
     pub audit_months_ahead: u16,
     /// Months of the audit log before the present one that are kept; `None`: all.
     pub audit_months: Option<u16>,
+    /// Days that the ids of revoked sessions are kept: no request of before is at work then.
+    pub revoked_session_days: u16,
     /// Days that idempotency keys are kept.
     pub idempotency_days: u16,
     /// Days that messages of the outbox are kept after they were published.
@@ -54,6 +56,7 @@ impl Default for Keep {
         Self {
             audit_months_ahead: 3,
             audit_months: None,
+            revoked_session_days: 2,
             idempotency_days: 7,
             outbox_days: 7,
             processed_days: 30,
@@ -72,6 +75,8 @@ pub struct Maintained {
     pub partitions_dropped: Vec<String>,
     /// Sessions that were over.
     pub sessions_pruned: usize,
+    /// Ids of sessions that were revoked long ago.
+    pub revoked_sessions_pruned: usize,
     /// Idempotency keys that were old.
     pub idempotency_keys_pruned: usize,
     /// Messages of the outbox that were published long ago, and dead letters of tenants that are gone.
@@ -104,6 +109,14 @@ pub async fn run(config: &Config, keep: Keep, mut step: impl FnMut(&str)) -> Res
             break;
         }
     }
+    step("old ids of revoked sessions");
+    let days = keep.revoked_session_days;
+    done.revoked_sessions_pruned = in_batches(|| {
+        database.session_tx("maintain.revoked_sessions", async move |tx| {
+            tx.sessions().prune_revoked(days, MESSAGES.into()).await
+        })
+    })
+    .await?;
     step("old idempotency keys");
     let days = keep.idempotency_days;
     done.idempotency_keys_pruned =

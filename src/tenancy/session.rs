@@ -1,7 +1,8 @@
 //! Sessions of browsers, on a table that the session stores of other languages use too.
 //!
-//! Always holds: a save is an UPDATE, so a session that was revoked, deleted or pruned never comes back; a
-//! session that is over is not found. Times are UTC, whatever zone the server has.
+//! Always holds: a save is an UPDATE, so a session that was revoked, deleted or pruned never comes back; that of
+//! another language, which would insert it again, is kept from it by a trigger that remembers revoked ids for some days.
+//! A session that is over is not found. Times are UTC, whatever zone the server has.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use diesel::dsl::{AsExprOf, AtTimeZone, now, sql};
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use rand::RngExt as _;
 use serde_json::{Map, Value};
@@ -96,7 +97,7 @@ impl SessionRepository<'_> {
     /// Creates a session.
     ///
     /// # Errors
-    /// [`Error::Conflict`] for an id that is there, [`Error::Invalid`] for data with a NUL character.
+    /// [`Error::Conflict`] for an id that is there or was revoked, [`Error::Invalid`] for data with a NUL character.
     pub async fn create(&self, id: &SessionId, data: &SessionData, expires_at: DateTime<Utc>) -> Result<()> {
         Check::default().text("sid", &id.0, 1..=255).finish()?;
         let insert = diesel::insert_into(sessions::table).values((
@@ -104,8 +105,10 @@ impl SessionRepository<'_> {
             sessions::sess.eq(json(data)?),
             sessions::expire.eq(expires_at.naive_utc()),
         ));
-        cached(insert).execute(&mut self.tx.connection()).await?;
-        Ok(())
+        match cached(insert).execute(&mut self.tx.connection()).await? {
+            0 => Err(Error::Conflict { constraint: "sessions_sid_revoked".into(), field: "id".into() }),
+            _ => Ok(()),
+        }
     }
 
     /// # Errors
@@ -189,6 +192,22 @@ impl SessionRepository<'_> {
             "DELETE FROM sessions WHERE sid IN (SELECT sid FROM sessions WHERE expire <= now() AT TIME ZONE 'UTC' \
                                                  ORDER BY expire LIMIT $1 FOR UPDATE SKIP LOCKED)",
         )
+        .bind::<BigInt, _>(i64::from(limit));
+        Ok(cached(delete).execute(&mut self.tx.connection()).await?)
+    }
+
+    /// Forgets revoked ids after so many days, at most `limit`, and says how many. A request that began before its
+    /// session was revoked may bring it back then.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn prune_revoked(&self, days: u16, limit: u32) -> Result<usize> {
+        let delete = sql_query(
+            "DELETE FROM __bedplate_revoked_sessions WHERE sid_hash IN ( \
+                 SELECT sid_hash FROM __bedplate_revoked_sessions WHERE revoked_at < now() - make_interval(days => $1) \
+                  ORDER BY revoked_at LIMIT $2)",
+        )
+        .bind::<Integer, _>(i32::from(days))
         .bind::<BigInt, _>(i64::from(limit));
         Ok(cached(delete).execute(&mut self.tx.connection()).await?)
     }

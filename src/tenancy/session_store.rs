@@ -109,7 +109,11 @@ fn parts(record: &Record) -> StoreResult<(SessionId, SessionData, DateTime<Utc>)
     Ok((SessionId::from_client(record.id.to_string()), data, micros))
 }
 
+/// Data that `jsonb` cannot hold is no fault of the backend: a NUL character in a text or name.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn backend(error: Error) -> StoreError {
-    StoreError::Backend(error.to_string())
+    match error {
+        Error::Invalid { .. } => StoreError::Encode(error.to_string()),
+        _ => StoreError::Backend(error.to_string()),
+    }
 }

@@ -12,8 +12,8 @@ use bedplate::tenancy::session::{TENANT_ID, USER_ID};
 use reqwest::Client;
 use rstest::rstest;
 use tokio::sync::Notify;
-use tower_sessions::cookie::time::Duration;
-use tower_sessions::{ExpiredDeletion as _, Expiry, Session, SessionManagerLayer};
+use tower_sessions::cookie::time::{Duration, OffsetDateTime};
+use tower_sessions::{ExpiredDeletion as _, Expiry, Session, SessionManagerLayer, SessionStore as _};
 
 use crate::support::{Home, TestDatabase, connection, db, execute, home, number};
 
@@ -35,6 +35,7 @@ async fn serve(db: &Database, home: Home) -> (String, App) {
         .route("/sign-in", post(sign_in))
         .route("/sign-out", post(async |session: Session| session.flush().await.unwrap()))
         .route("/slow", post(slow))
+        .route("/nul", post(async |session: Session| session.insert("text", "a\0b").await.unwrap()))
         .layer(sessions)
         .with_state(app.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -127,4 +128,30 @@ async fn a_late_save_does_not_bring_a_revoked_session_back(#[future(awt)] db: Te
     // 4
     assert_eq!(visit(&browser, &url).await, "1");
     assert_eq!(number(&mut owner, "SELECT count(*) FROM sessions WHERE sess ? 'user_id'").await, 0);
+}
+
+/// What `jsonb` cannot hold is not saved: an error of the encoding and not of the backend, and the session stays as it
+/// was.
+#[rstest]
+#[tokio::test]
+async fn a_text_with_a_nul_is_an_error_of_its_own(#[future(awt)] db: TestDatabase) {
+    use tower_sessions::session::{Id, Record};
+    use tower_sessions::session_store::Error as StoreError;
+    let (url, _) = serve(&db, home(&db).await).await;
+    let browser = browser();
+    assert_eq!(visit(&browser, &url).await, "1");
+    let refused = browser.post(format!("{url}/nul")).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(visit(&browser, &url).await, "2");
+    let store = PostgresSessionStore::new(db.database.clone());
+    for (name, value) in [("text", "a\0b"), ("na\0me", "text")] {
+        let data = [(name.to_owned(), serde_json::json!([{ "inside": value }]))].into();
+        let mut record =
+            Record { id: Id::default(), data, expiry_date: OffsetDateTime::now_utc() + Duration::hours(1) };
+        for refused in [store.create(&mut record).await, store.save(&record).await] {
+            let expected = StoreError::Encode("sess holds a NUL character".into());
+            assert_eq!(refused.unwrap_err().to_string(), expected.to_string());
+        }
+    }
+    assert_eq!(number(&mut connection(&db.url).await, "SELECT count(*) FROM sessions").await, 1);
 }

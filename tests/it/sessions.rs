@@ -158,7 +158,7 @@ async fn sessions_have_their_own_role(#[future(awt)] db: TestDatabase) {
     }
     execute(&mut app, "SET ROLE bedplate_session").await;
     let mut owner = connection(&db.url).await;
-    let others = texts(&mut owner, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname <> 'sessions'").await;
+    let others = texts(&mut owner, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname NOT IN ('sessions', '__bedplate_revoked_sessions')").await;
     assert!(others.len() > 10);
     for table in others {
         assert!(app.batch_execute(&format!("SELECT FROM {table}")).await.is_err(), "{table}");
@@ -201,4 +201,85 @@ async fn the_statements_of_another_language_work_beside(#[future(awt)] db: TestD
     assert_eq!(texts(&mut node, &get(Utc::now().timestamp() + 3500)).await, ["rust"]);
     assert_eq!(texts(&mut node, &get(Utc::now().timestamp() + 3700)).await, Vec::<String>::new());
     assert_eq!(number(&mut node, "SELECT count(*) FROM sessions").await, 2);
+}
+
+/// What connect-pg-simple sends to save a session: its `set` (see its `index.js`).
+fn set(sid: &str, note: &str) -> String {
+    let end = Utc::now().timestamp() + 3600;
+    format!(
+        "INSERT INTO \"sessions\" (sess, expire, sid) SELECT '{{\"cookie\":{{}},\"note\":\"{note}\"}}', to_timestamp({end}), '{sid}' \
+         ON CONFLICT (sid) DO UPDATE SET sess = excluded.sess, expire = excluded.expire RETURNING sid"
+    )
+}
+
+/// However a session ends before its time: the save of a client that inserts writes nothing, and fails for nobody.
+#[rstest]
+#[case::deleted("DELETE FROM sessions WHERE sid = '{sid}'", true)]
+#[case::of_a_user("DELETE FROM sessions WHERE sess ->> 'note' = 'one'", true)]
+#[case::truncated("TRUNCATE sessions", true)]
+#[case::cycled("UPDATE sessions SET sid = 'another' WHERE sid = '{sid}'", true)]
+#[case::over("UPDATE sessions SET expire = now() AT TIME ZONE 'UTC' - interval '1 s'; DELETE FROM sessions", false)]
+#[case::changed("UPDATE sessions SET sess = '{}'", false)]
+#[tokio::test]
+async fn a_revoked_id_stays_revoked_for_every_client(
+    #[future(awt)] db: TestDatabase,
+    #[case] change: &str,
+    #[case] revoked: bool,
+) {
+    let mut node = connection(db.config().url()).await;
+    execute(&mut node, "RESET TimeZone; SET ROLE bedplate_session").await;
+    execute(&mut node, &set("from-node", "one")).await;
+    execute(&mut connection(&db.url).await, &change.replace("{sid}", "from-node")).await;
+    execute(&mut node, &set("from-node", "late")).await;
+    execute(&mut node, &set("from-node", "later")).await;
+    execute(&mut node, &set("of-another-browser", "one")).await;
+    let id = SessionId::from_client("from-node");
+    assert_eq!(load(&db, &id).await.map(|data| data["note"].clone()), (!revoked).then(|| json!("later")));
+    assert!(load(&db, &SessionId::from_client("of-another-browser")).await.is_some());
+    let created =
+        db.session_tx("create", async |tx| tx.sessions().create(&id, &data("ours"), in_an_hour()).await).await;
+    assert!(matches!(&created, Err(Error::Conflict { field, .. }) if field == "id"), "{created:?}");
+}
+
+/// 1. A transaction revokes a session, and does not commit yet.
+/// 2. Another client saves that session, and waits for it.
+/// 3. The first one commits: the session is gone all the same.
+#[rstest]
+#[tokio::test]
+async fn a_save_that_waits_for_the_revoker_writes_nothing(#[future(awt)] db: TestDatabase) {
+    let mut node = connection(db.config().url()).await;
+    execute(&mut node, "SET ROLE bedplate_session; SET application_name = 'late save'").await;
+    execute(&mut node, &set("from-node", "one")).await;
+    let mut revoker = connection(&db.url).await;
+    // 1
+    execute(&mut revoker, "BEGIN; DELETE FROM sessions").await;
+    // 2
+    let late = tokio::spawn(async move { execute(&mut node, &set("from-node", "late")).await });
+    crate::support::waits_for_lock(&db, "late save").await;
+    // 3
+    execute(&mut revoker, "COMMIT").await;
+    late.await.unwrap();
+    assert_eq!(number(&mut revoker, "SELECT count(*) FROM sessions").await, 0);
+}
+
+/// Remembered for some days, as a hash, and for sessions alone that had not ended anyway.
+#[rstest]
+#[tokio::test]
+async fn revoked_ids_are_forgotten_in_time(#[future(awt)] db: TestDatabase) {
+    let mut owner = connection(&db.url).await;
+    execute(
+        &mut owner,
+        "INSERT INTO sessions SELECT 'session-' || n, '{}', now() AT TIME ZONE 'UTC' + (n - 10) * interval '1 h' FROM generate_series(1, 25) AS n; \
+         DELETE FROM sessions",
+    )
+    .await;
+    let remembered = "SELECT count(*) FROM __bedplate_revoked_sessions";
+    assert_eq!(number(&mut owner, remembered).await, 15);
+    assert!(
+        !texts(&mut owner, "SELECT r::text FROM __bedplate_revoked_sessions AS r").await.concat().contains("session")
+    );
+    let prune = async || db.session_tx("prune", async |tx| tx.sessions().prune_revoked(2, 10).await).await.unwrap();
+    assert_eq!(prune().await, 0);
+    execute(&mut owner, "UPDATE __bedplate_revoked_sessions SET revoked_at = now() - interval '49 h'").await;
+    assert_eq!([prune().await, prune().await, prune().await], [10, 5, 0]);
 }

@@ -24,8 +24,23 @@ async function check(name, pool) {
   await call('pruneSessions');
   const left = await pool.query('SELECT sid FROM sessions WHERE starts_with(sid, $1)', [name]);
   assert.deepEqual(left.rows.map((row) => row.sid), [name]);
+
+  // A request that loaded the session before it was revoked saves it at its end: it stays revoked.
+  const late = await call('get', name);
   await call('destroy', name);
   assert.equal(await call('get', name), undefined);
+  await call('set', name, { ...late, n: 3 });
+  await call('touch', name, late);
+  assert.equal(await call('get', name), undefined, 'a revoked session is back');
+
+  // What jsonb cannot hold is an error, and the session stays as it was.
+  const other = `${name}-other`;
+  await call('set', other, session(4, HOUR));
+  for (const text of ['a\u0000b', '\ud83d']) {
+    await assert.rejects(call('set', other, { ...session(5, HOUR), text }), /unsupported Unicode escape|invalid input syntax/);
+  }
+  assert.equal((await call('get', other)).n, 4);
+  await call('destroy', other);
   console.log(`connect-pg-simple works as ${name}, in zone ${process.env.TZ}.`);
 }
 
@@ -33,8 +48,10 @@ async function check(name, pool) {
   const owner = new Pool({ connectionString: process.env.OWNER_URL });
   // The application's login takes the role of sessions at connect.
   const app = new Pool({ connectionString: process.env.APP_URL, options: '-c role=bedplate_session' });
-  await check('the-owner', owner);
-  await check('the-application', app);
+  // An id is used once: the next zone has others.
+  const zone = process.env.TZ;
+  await check(`the-owner-${zone}`, owner);
+  await check(`the-application-${zone}`, app);
   await Promise.all([owner.end(), app.end()]);
 })().catch((error) => {
   console.error(error);

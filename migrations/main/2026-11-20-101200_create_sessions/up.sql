@@ -21,6 +21,71 @@ COMMENT ON COLUMN sessions.expire IS 'From then on it is over, in UTC.';
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON sessions TO bedplate_session;
 
+-- The stores of other languages save with INSERT … ON CONFLICT: a request that loaded a session before it was revoked
+-- would bring it back at its end. So ids that are gone are remembered for a while, as hashes, and their rows are not
+-- written. No error: the client of a late request would get it for what somebody else did.
+CREATE TABLE __bedplate_revoked_sessions (
+    sid_hash bytea NOT NULL,
+    revoked_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT __bedplate_revoked_sessions_pkey PRIMARY KEY (sid_hash)
+);
+CREATE INDEX __bedplate_revoked_sessions_revoked_at_idx ON __bedplate_revoked_sessions (revoked_at);
+COMMENT ON INDEX __bedplate_revoked_sessions_pkey IS 'Whether a session was revoked.';
+COMMENT ON INDEX __bedplate_revoked_sessions_revoked_at_idx IS 'Old entries, for the prune.';
+COMMENT ON TABLE __bedplate_revoked_sessions IS 'Sessions that were deleted, or got another id, before they were over.';
+COMMENT ON COLUMN __bedplate_revoked_sessions.sid_hash IS 'SHA-256 of the session''s id.';
+COMMENT ON COLUMN __bedplate_revoked_sessions.revoked_at IS 'When; bedplate maintain forgets it some days later.';
+GRANT SELECT, INSERT, DELETE ON __bedplate_revoked_sessions TO bedplate_session;
+
+CREATE FUNCTION remember_revoked_session() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO public.__bedplate_revoked_sessions (sid_hash)
+        SELECT sha256(convert_to(sid, 'UTF8')) FROM public.sessions WHERE expire > now() AT TIME ZONE 'UTC'
+            ON CONFLICT DO NOTHING;
+    ELSIF OLD.expire > now() AT TIME ZONE 'UTC' AND (TG_OP = 'DELETE' OR NEW.sid <> OLD.sid) THEN
+        INSERT INTO public.__bedplate_revoked_sessions (sid_hash) VALUES (sha256(convert_to(OLD.sid, 'UTF8')))
+            ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION remember_revoked_session() IS 'Trigger: remembers the id of a session that ends before its time.';
+REVOKE EXECUTE ON FUNCTION remember_revoked_session() FROM PUBLIC;
+CREATE TRIGGER remember_revoked AFTER DELETE OR UPDATE OF sid ON sessions
+    FOR EACH ROW EXECUTE FUNCTION remember_revoked_session();
+COMMENT ON TRIGGER remember_revoked ON sessions IS 'A session that ends before its time does not begin again.';
+CREATE TRIGGER remember_truncated BEFORE TRUNCATE ON sessions
+    FOR EACH STATEMENT EXECUTE FUNCTION remember_revoked_session();
+COMMENT ON TRIGGER remember_truncated ON sessions IS 'As remember_revoked, of all sessions.';
+
+CREATE FUNCTION skip_revoked_session() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM public.__bedplate_revoked_sessions WHERE sid_hash = sha256(convert_to(NEW.sid, 'UTF8'))) THEN
+        RETURN NEW;
+    END IF;
+    IF TG_WHEN = 'AFTER' THEN
+        -- Revoked since the trigger before: ON CONFLICT waited for the transaction that deleted it, and inserted then.
+        DELETE FROM public.sessions WHERE sid = NEW.sid;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION skip_revoked_session() IS 'Trigger: no row is written for a session that was revoked.';
+REVOKE EXECUTE ON FUNCTION skip_revoked_session() FROM PUBLIC;
+CREATE TRIGGER skip_revoked BEFORE INSERT OR UPDATE OF sid ON sessions
+    FOR EACH ROW EXECUTE FUNCTION skip_revoked_session();
+COMMENT ON TRIGGER skip_revoked ON sessions IS 'A revoked session is not written again.';
+CREATE TRIGGER skip_revoked_meanwhile AFTER INSERT OR UPDATE OF sid ON sessions
+    FOR EACH ROW EXECUTE FUNCTION skip_revoked_session();
+COMMENT ON TRIGGER skip_revoked_meanwhile ON sessions IS 'As skip_revoked, for one that is revoked while it is written.';
+
 -- A timestamp without zone means another moment in another zone, and ALTER ROLE … SET does not follow SET
 -- ROLE: so the zone is pinned for the logins, in this database. A login that this one may not alter is left
 -- as it is: `bedplate doctor` tells.

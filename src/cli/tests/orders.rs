@@ -23,6 +23,7 @@ const TABLE: &[(&str, &[&str])] = &[
         &[
             "--audit-months-ahead 1",
             "--keep-audit-months 2",
+            "--keep-revoked-session-days 1",
             "--keep-idempotency-days 3",
             "--keep-outbox-days 4",
             "--keep-processed-days 5",
