@@ -92,14 +92,61 @@ impl Cursor {
     }
 
     /// The sort key and id, if the cursor was made by the same order.
-    pub(crate) fn decode<K: DeserializeOwned>(&self, order: &str) -> Result<(K, Uuid)> {
-        let refused = || Error::invalid("cursor", "is none of this list");
+    pub(crate) fn decode<K: SortKey>(&self, order: &str) -> Result<(K, Uuid)> {
+        let refused = || Error::invalid("cursor", "does not belong to this list");
         let json = URL_SAFE_NO_PAD.decode(&self.0).map_err(|_| refused())?;
-        if json.windows(6).any(|bytes| bytes == br"\u0000") {
-            return Err(refused());
-        }
         let (made_by, key, id): (String, K, Uuid) = serde_json::from_slice(&json).map_err(|_| refused())?;
-        if made_by == order { Ok((key, id)) } else { Err(refused()) }
+        if made_by == order && key.fits_a_column() { Ok((key, id)) } else { Err(refused()) }
+    }
+}
+
+/// What a list is sorted by.
+pub(crate) trait SortKey: DeserializeOwned {
+    /// Whether a column can hold it: a client may have written the cursor.
+    fn fits_a_column(&self) -> bool;
+}
+
+impl SortKey for () {
+    fn fits_a_column(&self) -> bool {
+        true
+    }
+}
+
+impl SortKey for i32 {
+    fn fits_a_column(&self) -> bool {
+        true
+    }
+}
+
+impl SortKey for i64 {
+    fn fits_a_column(&self) -> bool {
+        true
+    }
+}
+
+impl SortKey for String {
+    fn fits_a_column(&self) -> bool {
+        !self.contains('\0')
+    }
+}
+
+impl SortKey for DateTime<Utc> {
+    /// PostgreSQL's times begin with the Julian day 0, those of chrono long before; they end after chrono's.
+    fn fits_a_column(&self) -> bool {
+        const FIRST_MICROSECOND: i64 = -210_866_803_200_000_000;
+        self.timestamp_micros() >= FIRST_MICROSECOND
+    }
+}
+
+impl<K: SortKey> SortKey for Option<K> {
+    fn fits_a_column(&self) -> bool {
+        self.as_ref().is_none_or(SortKey::fits_a_column)
+    }
+}
+
+impl<A: SortKey, B: SortKey> SortKey for (A, B) {
+    fn fits_a_column(&self) -> bool {
+        self.0.fits_a_column() && self.1.fits_a_column()
     }
 }
 
@@ -124,9 +171,11 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_cursor_comes_back_as_it_went() {
-        let (key, id) = ("Tea \u{e9}".to_owned(), Uuid::now_v7());
+    #[rstest]
+    #[case("Tea \u{e9}")]
+    #[case(r"a\u0000b \0 and \\u0000")]
+    fn a_cursor_comes_back_as_it_went(#[case] title: &str) {
+        let (key, id) = (title.to_owned(), Uuid::now_v7());
         let cursor = Cursor::new("title", &key, id);
         let again = Cursor::from_client(cursor.as_str());
         assert_eq!(again.decode::<String>("title").unwrap(), (key, id));
@@ -140,7 +189,18 @@ mod tests {
     #[case::with_a_nul(Cursor::new("title", &"a\0b", Uuid::nil()).0)]
     fn a_cursor_of_another_list_is_refused(#[case] text: impl Into<String>) {
         let error = Cursor::from_client(text).decode::<String>("title").unwrap_err();
-        assert_eq!(error.to_string(), "cursor is none of this list");
+        assert_eq!(error.to_string(), "cursor does not belong to this list");
+    }
+
+    #[rstest]
+    #[case("-4712-01-01T00:00:00Z", true)]
+    #[case("-4713-11-24T00:00:00Z", true)]
+    #[case("-4713-11-23T23:59:59.999999Z", false)]
+    #[case("-262143-01-01T00:00:00Z", false)]
+    #[case("+262142-12-31T23:59:59.999999999Z", true)]
+    fn a_time_is_one_of_postgresql(#[case] time: &str, #[case] fits: bool) {
+        let cursor = Cursor::new("newest", &(Some(time), 1), Uuid::nil());
+        assert_eq!(cursor.decode::<(Option<DateTime<Utc>>, i32)>("newest").is_ok(), fits);
     }
 
     #[rstest]

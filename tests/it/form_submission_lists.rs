@@ -154,7 +154,7 @@ async fn filters_narrow_the_list(#[future(awt)] db: TestDatabase) {
         .unwrap();
     for sort in [FormSubmissionSort::Newest, FormSubmissionSort::Oldest, FormSubmissionSort::Priority] {
         let elsewhere = PageRequest { limit: 1, after: page.next.clone() };
-        assert_eq!(list(of_tea(), sort, elsewhere).await, "cursor is none of this list");
+        assert_eq!(list(of_tea(), sort, elsewhere).await, "cursor does not belong to this list");
     }
 }
 

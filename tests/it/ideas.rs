@@ -208,7 +208,7 @@ async fn a_cursor_of_another_order_is_refused(#[future(awt)] db: TestDatabase) {
     let first = list(BusinessIdeaSort::Title, &PageRequest::first(1)).await.unwrap();
     let next = PageRequest { limit: 1, after: first.next };
     let error = list(BusinessIdeaSort::Newest, &next).await.unwrap_err();
-    assert_eq!(error.to_string(), "cursor is none of this list");
+    assert_eq!(error.to_string(), "cursor does not belong to this list");
     assert!(matches!(list(BusinessIdeaSort::Newest, &PageRequest::first(0)).await, Err(Error::Invalid { .. })));
 }
 

@@ -73,6 +73,7 @@ mod idea_status;
 mod ideas;
 mod identity_races;
 mod isolation;
+mod lists;
 mod maintain;
 mod marketdata;
 mod marketdata_load;

@@ -233,7 +233,7 @@ async fn lists_have_filters_and_pages(#[future(awt)] rfq_db: TestDatabase) {
     assert!(page.after.is_none());
     let wrong = PageRequest { limit: 1, after: Some(bedplate::models::Cursor::from_client("x")) };
     let error = db.rfq().tenant_tx("list", &context, async |tx| tx.rfqs().list_expiring(&wrong).await).await;
-    assert_eq!(error.unwrap_err().to_string(), "cursor is none of this list");
+    assert_eq!(error.unwrap_err().to_string(), "cursor does not belong to this list");
 }
 
 #[rstest]
