@@ -145,7 +145,7 @@ impl Translation {
     fn document(&mut self, draft: Draft, schema: &Value, name: &str) -> Result<Value, Vec<Refusal>> {
         draft.check(schema, name)?;
         let translated = self.schema(draft, schema, name, true).map_err(|refusal| vec![refusal])?;
-        if draft == Draft::Four && self.definition.to_string().contains("\"integer\"") {
+        if draft == Draft::Four && translated.to_string().contains("\"integer\"") {
             self.changes.push(Remark::at(name, "type integer takes 1.0 as well, which draft-04 does not"));
         }
         self.changes.push(Remark::at(name, format!("was read as draft 2020-12: it is of {}", draft.name())));

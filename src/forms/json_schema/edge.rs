@@ -74,10 +74,10 @@ impl Edge {
 
     /// What is wrong with the data, see [`violations::arrange`].
     pub(super) fn violations(&self, data: &Value) -> Vec<SchemaViolation> {
-        if self.limits_depth && is_deeper(data, MAX_DATA_DEPTH) {
+        if self.limits_depth && violations::is_deeper(data, MAX_DATA_DEPTH) {
             return vec![of_the_whole("maxDepth", TOO_DEEP, violations::param("limit", MAX_DATA_DEPTH))];
         }
-        if is_nested(data, MAX_DEPTH) {
+        if violations::is_nested(data, MAX_DEPTH) {
             return vec![of_the_whole("maxDepth", TOO_DEEP, violations::param("limit", MAX_DEPTH))];
         }
         // No database has such data, so none could say that it is valid.
@@ -362,26 +362,6 @@ fn as_stored(data: &Value) -> Value {
         }
         other => other.clone(),
     }
-}
-
-fn is_deeper(data: &Value, levels: usize) -> bool {
-    let mut inside: Box<dyn Iterator<Item = &Value>> = match data {
-        Value::Array(items) => Box::new(items.iter()),
-        Value::Object(properties) => Box::new(properties.values()),
-        _ => return false,
-    };
-    // What is in the last level is too deep.
-    inside.any(|value| levels == 0 || is_deeper(value, levels - 1))
-}
-
-/// Whether more arrays and objects than these stand inside of one another.
-pub(in crate::forms) fn is_nested(data: &Value, levels: usize) -> bool {
-    let mut inside: Box<dyn Iterator<Item = &Value>> = match data {
-        Value::Array(items) => Box::new(items.iter()),
-        Value::Object(properties) => Box::new(properties.values()),
-        _ => return false,
-    };
-    levels == 0 || inside.any(|value| is_nested(value, levels - 1))
 }
 
 /// `multipleOf` on decimals, as PostgreSQL's `numeric` counts: 0.3 is three times 0.1.

@@ -48,8 +48,8 @@ use serde_json::Value;
 
 use crate::error::{Error, Result, SchemaViolation, Violation};
 pub use drafts::Translation;
-pub(super) use edge::is_nested;
 pub use remarks::Remark;
+pub(super) use violations::is_nested;
 
 /// How a schema is to be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -193,3 +193,24 @@ fn shown(value: Option<&Value>) -> String {
 fn cut(text: String, length: usize) -> String {
     if text.chars().count() <= length { text } else { text.chars().take(length - 1).chain(['…']).collect() }
 }
+
+/// Whether something stands deeper than these levels.
+pub(super) fn is_deeper(data: &Value, levels: usize) -> bool {
+    let mut inside: Box<dyn Iterator<Item = &Value>> = match data {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(properties) => Box::new(properties.values()),
+        _ => return false,
+    };
+    // What is in the last level is too deep.
+    inside.any(|value| levels == 0 || is_deeper(value, levels - 1))
+}
+
+/// Whether more arrays and objects than these stand inside of one another.
+pub(in crate::forms) fn is_nested(data: &Value, levels: usize) -> bool {
+    let mut inside: Box<dyn Iterator<Item = &Value>> = match data {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(properties) => Box::new(properties.values()),
+        _ => return false,
+    };
+    levels == 0 || inside.any(|value| is_nested(value, levels - 1))
+}

@@ -73,7 +73,7 @@ const PATTERNS: [&str; 22] = [
 const NAME_PATTERNS: [&str; 8] = ["^a", "b$", "^[a-z]+$", ".", "^.$", "\\W", "é|😀", "^\\$"];
 
 /// Where binary fractions and decimals differ: whole numbers above 2^53, and decimals of 16 and 17 digits.
-const CLOSE: [&str; 22] = [
+const CLOSE: [&str; 21] = [
     "9007199254740992",
     "9007199254740993",
     "9007199254740994.0",
@@ -95,7 +95,6 @@ const CLOSE: [&str; 22] = [
     "1234567.1234567891",
     "123456789012345.67",
     "4503599627370497.5",
-    "-0.12345678901234568",
 ];
 const DIVISORS: [&str; 8] =
     ["9007199254740993", "0.12345678901234568", "1e-17", "0.00000001", "3", "10000000000000000", "2.5e-7", "5e-324"];
