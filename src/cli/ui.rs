@@ -115,7 +115,7 @@ impl Progress {
                 Outcome::Loaded => self.done(&format!("{name} loaded")),
                 Outcome::Reloaded => self.done(&format!("{name} changed: loaded again")),
                 Outcome::Restored => {
-                    self.done(&format!("{name} loaded again: a table that it fills had lost its rows"))
+                    self.done(&format!("{name} loaded again: a table that it fills had lost its rows"));
                 }
                 Outcome::Repeated => self.done(&format!("{name} loaded again")),
                 Outcome::Unchanged => {}

@@ -184,7 +184,7 @@ pub(super) async fn written(connection: &mut AsyncPgConnection) -> Result<BTreeM
 /// How these tables are now; one that is not there is left out.
 pub(super) async fn tables(connection: &mut AsyncPgConnection, names: BTreeSet<String>) -> Result<Tables> {
     #[derive(QueryableByName)]
-    struct Made {
+    struct Found {
         #[diesel(sql_type = Text)]
         name: String,
         #[diesel(sql_type = Text)]
@@ -197,7 +197,7 @@ pub(super) async fn tables(connection: &mut AsyncPgConnection, names: BTreeSet<S
         #[diesel(sql_type = Bool)]
         filled: bool,
     }
-    let made: Vec<Made> = sql_query(
+    let found: Vec<Found> = sql_query(
         "SELECT format('%I.%I', n.nspname, c.relname) AS name, \
                 format('%s/%s', c.oid, (SELECT count(*) FROM pg_attribute WHERE attrelid = c.oid AND attisdropped)) AS made, \
                 has_table_privilege('bedplate_system', c.oid, 'SELECT') AS readable \
@@ -209,7 +209,7 @@ pub(super) async fn tables(connection: &mut AsyncPgConnection, names: BTreeSet<S
     .await?;
     let mut tables = Tables::new();
     connection.batch_execute("SET LOCAL ROLE bedplate_system").await?;
-    for Made { name, made, readable } in made {
+    for Found { name, made, readable } in found {
         // The server quoted the name.
         let filled = if readable {
             let rows: Rows =

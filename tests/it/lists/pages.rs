@@ -74,7 +74,7 @@ pub struct Place {
 
 type Answer = (Vec<String>, Option<Cursor>);
 
-#[expect(clippy::unnecessary_wraps, reason = "what each arm of `page` ends with")]
+#[allow(clippy::unnecessary_wraps, reason = "what each arm of `page` ends with")]
 fn answer<T: Debug>(page: Page<T>) -> Result<Answer> {
     Ok((page.items.iter().map(|item| format!("{item:?}")).collect(), page.next))
 }
