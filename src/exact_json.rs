@@ -3,13 +3,12 @@
 //! Always holds: a number that `u64`, `i64` or `f64` would change is a text with its digits. PostgreSQL's numbers have
 //! up to 131,072 digits before the point; those of [`Value`] have 17.
 
-use std::str::FromStr as _;
-
-use bigdecimal::BigDecimal;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::pg::{Pg, PgValue};
 use diesel::sql_types::{Jsonb, Nullable};
 use serde_json::Value;
+
+use crate::validation::is_exact;
 
 /// A `jsonb`.
 #[derive(Debug, FromSqlRow)]
@@ -83,20 +82,6 @@ fn string(json: &str) -> usize {
 /// The length of the number that `json` begins with.
 fn number(json: &str) -> usize {
     json.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(json.len())
-}
-
-fn is_exact(number: &str) -> bool {
-    if number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok() {
-        return true;
-    }
-    // The largest finite number has 309 digits, and no other one that is shown in full has many more.
-    number.len() < 400
-        && number.parse::<f64>().is_ok_and(|float| {
-            float.is_finite()
-                && BigDecimal::from_str(number)
-                    .ok()
-                    .is_some_and(|exact| BigDecimal::from_str(&float.to_string()).ok() == Some(exact))
-        })
 }
 
 #[cfg(test)]

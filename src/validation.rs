@@ -11,8 +11,7 @@ use bigdecimal::num_bigint::Sign;
 use serde_json::Value;
 
 use crate::error::{Error, Result, Violation};
-use exact::is_exact;
-pub(crate) use exact::{MAX_DEPTH, exact_json};
+pub(crate) use exact::{MAX_DEPTH, exact_json, is_exact};
 
 /// Collects violations.
 #[derive(Debug, Default)]

@@ -65,7 +65,7 @@ fn inside(raw: &RawValue, pointer: &mut String, key: &str, depth: usize) -> Resu
 }
 
 /// Whether a number is still the same after it was read and written. Zero has no sign.
-pub(super) fn is_exact(number: &str) -> bool {
+pub(crate) fn is_exact(number: &str) -> bool {
     match serde_json::from_str::<serde_json::Number>(number) {
         Ok(read) => decimal(number).is_some_and(|wanted| decimal(&read.to_string()) == Some(wanted)),
         Err(_) => false,
