@@ -8,11 +8,11 @@ use diesel_async::RunQueryDsl as _;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::json_schema::{JsonSchema, is_nested};
+use super::json_schema::{JsonSchema, READ_DEPTH, is_nested};
 use crate::database::{Database, TenantContext, TenantTx};
 use crate::error::{Error, Result, SchemaViolation};
 use crate::tenancy::TenantId;
-use crate::validation::{Check, MAX_DEPTH};
+use crate::validation::Check;
 
 /// What the validators say of one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +39,8 @@ struct Row {
 /// [`Error::Invalid`] for a schema that is too large, or a document that PostgreSQL cannot store.
 pub async fn run(db: &Database, schema: &JsonSchema, documents: &[Value]) -> Result<Vec<Trial>> {
     let mut check = Check::default();
-    for (n, _) in documents.iter().enumerate().filter(|(_, document)| is_nested(document, MAX_DEPTH)) {
-        check.add(&format!("documents/{n}"), format!("is nested deeper than {MAX_DEPTH} levels"));
+    for (n, _) in documents.iter().enumerate().filter(|(_, document)| is_nested(document, READ_DEPTH)) {
+        check.add(&format!("documents/{n}"), format!("is nested deeper than {READ_DEPTH} levels"));
     }
     check.finish()?;
     // A tenant that has no rows, and that nobody is.

@@ -85,12 +85,12 @@ async fn a_change_is_recorded_with_who_and_from_where(#[future(awt)] db: TestDat
 #[case::main(
     DatabaseName::Main,
     &[
-        "audit_log", "event_subscriptions", "event_tags", "events", "idempotency_keys", "outbox_events", "processed_events",
+        "audit_log", "event_subscriptions", "event_tags", "events", "idempotency_keys", "outbox_events", "outbox_stopped_endpoints", "processed_events",
         "sessions",
     ],
     10
 )]
-#[case::rfq(DatabaseName::Rfq, &["audit_log", "outbox_events", "processed_events"], 2)]
+#[case::rfq(DatabaseName::Rfq, &["audit_log", "outbox_events", "outbox_stopped_endpoints", "processed_events"], 2)]
 #[tokio::test]
 async fn every_business_table_is_audited(
     #[case] of: DatabaseName,

@@ -109,20 +109,20 @@ async fn a_client_that_writes_sql_is_told(#[future(awt)] db: TestDatabase) {
     }
 }
 
-/// 100 levels are taken; of one more everybody says that it is too deep.
+/// 127 levels are read; of one more everybody says that it is too deep.
 #[rstest]
 #[case(|levels| (1..levels).fold(json!([]), |inner, _| json!([inner])))]
 #[case(|levels| (1..levels).fold(json!({"a": 1}), |inner, _| json!({"a": inner})))]
 #[tokio::test]
 async fn depth_has_a_limit(#[future(awt)] db: TestDatabase, #[case] nested: fn(usize) -> Value) {
     let schema = JsonSchema::compile(&json!(true), &BTreeMap::new(), CompileOptions::default()).unwrap();
-    let trial = trial::run(&db, &schema, &[nested(100)]).await.unwrap().remove(0);
+    let trial = trial::run(&db, &schema, &[nested(127)]).await.unwrap().remove(0);
     assert!(trial.compiled && trial.interpreted.is_empty() && trial.rust.is_empty(), "{trial:?}");
-    let said = schema.violations(&nested(101));
+    let said = schema.violations(&nested(128));
     assert_eq!((said.len(), said[0].keyword.as_str()), (1, "maxDepth"));
-    let error = trial::run(&db, &schema, &[nested(101)]).await.unwrap_err();
+    let error = trial::run(&db, &schema, &[nested(128)]).await.unwrap_err();
     assert!(matches!(&error, Error::Invalid { violations } if violations[0].field == "documents/0"), "{error:?}");
-    let query = format!("SELECT json_schema_violations('{}', '{}')::text", schema.program(), nested(101));
+    let query = format!("SELECT json_schema_violations('{}', '{}')::text", schema.program(), nested(128));
     let there = texts(&mut connection(&db.url).await, &query).await;
     assert_eq!(serde_json::from_str::<Vec<bedplate::SchemaViolation>>(&there[0]).unwrap(), said);
 }

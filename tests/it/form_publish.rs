@@ -6,6 +6,7 @@ use bedplate::models::{FormDefinitionChanges, FormDefinitionStatus, NewFormSubmi
 use rstest::rstest;
 use serde_json::json;
 
+use crate::boundary::run;
 use crate::support::{TestDatabase, connection, db, draft_form, execute, filled_in, form, home, texts};
 
 #[rstest]
@@ -61,19 +62,16 @@ async fn what_is_no_schema_is_not_published(#[future(awt)] db: TestDatabase) {
     let there = db.tenant_tx("find", &home.context, async |tx| tx.form_definitions().find_active("tea").await).await;
     assert_eq!(there.unwrap(), active);
 
-    // A number that Rust cannot hold: what is compiled would not be what is stored.
-    let mut app = connection(&db.url).await;
-    execute(
-        &mut app,
-        &format!(
-            "SET ROLE bedplate_app; SET app.tenant_id = '{}'; \
-             UPDATE form_definitions SET definition = '{{\"minimum\": 12345678901234567890.5}}' WHERE id = '{}'",
-            home.tenant, draft.id
-        ),
-    )
-    .await;
-    let error = publish().await.unwrap_err().to_string();
-    assert_eq!(error, "definition has a number that cannot be represented exactly");
+    // A number that Rust cannot hold: what is compiled would not be what is stored. So the database does not take it.
+    let inexact = format!(
+        "UPDATE form_definitions SET definition = '{{\"minimum\": 12345678901234567890.5}}' WHERE id = '{}'",
+        draft.id
+    );
+    let refused = db.tenant_tx("sql", &home.context, async |tx| run(tx.connection(), &inexact).await).await;
+    assert!(
+        matches!(&refused, Err(Error::Invalid { violations }) if violations[0].field == "definition"),
+        "{refused:?}"
+    );
     let there = db.tenant_tx("find", &home.context, async |tx| tx.form_definitions().find_active("tea").await).await;
     assert_eq!(there.unwrap(), active);
 }

@@ -451,6 +451,7 @@ async fn each_role_may_do_what_it_needs(#[future(awt)] rfq_db: TestDatabase) {
             "outbox_events.id bedplate_app INSERT",
             "outbox_events.payload bedplate_app INSERT",
             "outbox_events.tenant_id bedplate_app INSERT",
+            "outbox_stopped_endpoints bedplate_system DELETE INSERT SELECT",
             "processed_events bedplate_app INSERT SELECT",
             "processed_events bedplate_system DELETE INSERT SELECT",
             "rfq_quotes bedplate_app INSERT SELECT",

@@ -35,6 +35,7 @@ async fn the_development_seeds_hold_what_they_promise(#[future(awt)] db: TestDat
             ("idempotency_keys", 2),
             ("organizations", 2),
             ("outbox_events", 6),
+            ("outbox_stopped_endpoints", 0),
             ("processed_events", 3),
             ("sessions", 0),
             ("tenants", 2),

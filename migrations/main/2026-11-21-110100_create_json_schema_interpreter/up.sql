@@ -455,9 +455,9 @@ BEGIN
     IF public.json_is_readable(data) THEN
         RETURN NULL;
     END IF;
-    IF jsonb_path_exists(data, 'strict $.**{100 to last} ? (@.type() == "object" || @.type() == "array")') THEN
+    IF jsonb_path_exists(data, 'strict $.**{127} ? (@.type() == "object" || @.type() == "array")') THEN
         RETURN jsonb_build_array(jsonb_build_object('instancePath', ''::text, 'schemaPath', ''::text,
-            'keyword', 'maxDepth'::text, 'message', 'is nested deeper than 100 levels'::text, 'params', '{"limit": 100}'::jsonb));
+            'keyword', 'maxDepth'::text, 'message', 'is nested deeper than 127 levels'::text, 'params', '{"limit": 127}'::jsonb));
     END IF;
     RETURN (
         WITH RECURSIVE inside AS (

@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 use super::documents::push_segment;
 use super::pattern::Pattern;
 use super::program::{Node, NodeId, Program, Type};
-use super::violations::{self, MAX_DATA_DEPTH, Params, TOO_DEEP};
+use super::violations::{self, MAX_DATA_DEPTH, Params, READ_DEPTH, TOO_DEEP, UNREADABLE};
 use crate::error::SchemaViolation;
-use crate::validation::{MAX_DEPTH, holds_nul};
+use crate::validation::holds_nul;
 
 /// A validator in this process.
 pub(super) struct Edge {
@@ -77,8 +77,8 @@ impl Edge {
         if self.limits_depth && violations::is_deeper(data, MAX_DATA_DEPTH) {
             return vec![of_the_whole("maxDepth", TOO_DEEP, violations::param("limit", MAX_DATA_DEPTH))];
         }
-        if violations::is_nested(data, MAX_DEPTH) {
-            return vec![of_the_whole("maxDepth", TOO_DEEP, violations::param("limit", MAX_DEPTH))];
+        if violations::is_nested(data, READ_DEPTH) {
+            return vec![of_the_whole("maxDepth", UNREADABLE, violations::param("limit", READ_DEPTH))];
         }
         // No database has such data, so none could say that it is valid.
         if holds_nul(data) {

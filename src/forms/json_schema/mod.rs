@@ -49,7 +49,7 @@ use serde_json::Value;
 use crate::error::{Error, Result, SchemaViolation, Violation};
 pub use drafts::Translation;
 pub use remarks::Remark;
-pub(super) use violations::is_nested;
+pub(super) use violations::{READ_DEPTH, is_nested};
 
 /// How a schema is to be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

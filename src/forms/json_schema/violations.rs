@@ -15,6 +15,9 @@ pub(super) const MAX_VIOLATIONS: usize = 100;
 /// How deep data may be nested for a schema that goes as deep as the data: `serde_json` reads no deeper.
 pub(super) const MAX_DATA_DEPTH: usize = 100;
 pub(super) const TOO_DEEP: &str = "is nested deeper than 100 levels";
+/// How deep `serde_json` reads. What is stored has 100 levels at most; a schema alone may be tried with more.
+pub(in crate::forms) const READ_DEPTH: usize = 127;
+pub(super) const UNREADABLE: &str = "is nested deeper than 127 levels";
 
 /// The most characters of a value of the schema that a message shows.
 const SHOWN: usize = 80;
