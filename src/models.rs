@@ -23,7 +23,7 @@ pub use crate::marketdata::{
 };
 pub use crate::outbox::{
     NewOutboxEvent, OutboxClaim, OutboxClaimed, OutboxEvent, OutboxEventId, Outcome, RelayOptions, Relayed,
-    RetryPolicy, Settlement,
+    RetryPolicy, Settlement, StoppedEndpoint,
 };
 pub use crate::pagination::{Cursor, Page, PageRequest};
 pub use crate::processed::Processed;

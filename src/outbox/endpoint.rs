@@ -33,8 +33,8 @@ impl Endpoint {
     #[must_use]
     pub fn new(address: &str, name: &str) -> Self {
         let hash = Sha256::digest(address.as_bytes());
-        let id = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Self { id, name: name.chars().take(MAX_NAME).collect() }
+        let first = hash.iter().take(8).fold(0_u64, |first, byte| first << 8 | u64::from(*byte));
+        Self { id: format!("{first:016x}"), name: name.chars().take(MAX_NAME).collect() }
     }
 
     /// What `bedplate outbox start --id` takes.

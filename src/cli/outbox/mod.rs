@@ -29,7 +29,7 @@ enum Command {
     Replay(replay::Args),
     /// Publish messages to a webhook, until Ctrl-C
     Relay(relay::Args),
-    /// Send messages again to an endpoint that was stopped
+    /// Start an endpoint that was stopped, so that it gets messages again
     Start(start::Args),
 }
 

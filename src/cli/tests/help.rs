@@ -13,7 +13,7 @@ const FORBIDDEN: &[&str] =
 /// What a command's help begins with: a verb in the imperative.
 const VERBS: &[&str] = &[
     "Append", "Apply", "Bring", "Check", "Create", "Document", "Drop", "Load", "Print", "Prove", "Publish", "Read",
-    "Record", "Repair", "Revert", "Run", "Serve", "Show", "Stop", "Write",
+    "Record", "Repair", "Revert", "Run", "Serve", "Show", "Start", "Stop", "Write",
 ];
 
 /// What an option's help does not begin with: it is a noun phrase.
