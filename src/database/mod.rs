@@ -53,6 +53,8 @@ pub use metrics::Metrics;
 pub use name::DatabaseName;
 pub use replica::{ReplicaReads, WalPosition};
 pub use tenant::{AllTenants, MAX_USER_AGENT, SessionTx, Sessions, SystemTx, TenantContext, TenantTx, Tx};
+#[cfg(feature = "webhook")]
+pub(crate) use tls::{roots_of_system, tls_provider};
 pub use trace::TraceParent;
 pub use url::DatabaseUrl;
 pub(crate) use wake::{Channel, Wakeups};

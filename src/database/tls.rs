@@ -82,7 +82,7 @@ impl Tls {
         if let Some(made) = self.connector.get() {
             return Ok(made.clone());
         }
-        let provider = Arc::new(ring::default_provider());
+        let provider = tls_provider();
         let (chain, given) = match self.mode {
             TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => (None, Vec::new()),
             TlsMode::VerifyCa | TlsMode::VerifyFull => {
@@ -107,13 +107,20 @@ impl Tls {
     /// Those that vouch, and those of a file as they are.
     fn roots(&self) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
         match self.roots.as_deref() {
-            None | Some("system") => Ok((of_system(), Vec::new())),
+            None | Some("system") => Ok((roots_of_system(), Vec::new())),
             Some(file) => of_file(Path::new(file)),
         }
     }
 }
 
-fn of_system() -> RootCertStore {
+/// What the application has chosen for its process, and `ring` where it has chosen nothing. It is named for each client,
+/// and never made that of the process.
+pub(crate) fn tls_provider() -> Arc<CryptoProvider> {
+    CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(ring::default_provider()))
+}
+
+/// The system's root certificates.
+pub(crate) fn roots_of_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {

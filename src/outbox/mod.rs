@@ -25,6 +25,8 @@ mod turn;
 #[cfg(feature = "webhook")]
 pub mod webhook;
 #[cfg(feature = "webhook")]
+mod webhook_client;
+#[cfg(feature = "webhook")]
 pub mod webhook_signature;
 mod work;
 

@@ -9,25 +9,29 @@
 //! | 410 | the endpoint is stopped, for all messages |
 //! | any other, no answer, no connection | another attempt, not before `Retry-After` (at most an hour) |
 
+use std::io::Cursor;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, StatusCode, Url, redirect};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use serde_json::json;
+use url::{Position, Url};
 
 use super::endpoint::Endpoint;
 use super::message::OutboxEvent;
 use super::sink::{Sink, SinkError};
+use super::webhook_client::{Body, WebhookClient};
 use super::webhook_signature::{ID, SIGNATURE, TIMESTAMP, WebhookSecret};
 use crate::error::{Error, Result};
 
 /// Posts messages to a URL.
 pub struct Webhook {
     url: Url,
+    address: Uri,
     endpoint: Endpoint,
     secrets: Vec<WebhookSecret>,
-    client: Client,
+    client: WebhookClient,
 }
 
 /// Without path and query, where some receivers have a token.
@@ -49,17 +53,10 @@ impl Webhook {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Error::configuration("the webhook's URL holds a login: receivers check the signature instead"));
         }
-        // Another provider that the program has chosen stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .user_agent(concat!("bedplate/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(5));
-        // A container without certificates posts to http all the same.
-        let client = if url.scheme() == "http" { client.tls_certs_only([]) } else { client };
-        let client = client.build().map_err(|error| Error::configuration(format!("the webhook: {error}")))?;
+        let address = address(&url).map_err(|error| Error::configuration(format!("the webhook's URL: {error}")))?;
+        let client = WebhookClient::new(&address)?;
         let endpoint = Endpoint::new(url.as_str(), &url.origin().ascii_serialization());
-        Ok(Self { url, endpoint, secrets: vec![secret], client })
+        Ok(Self { url, address, endpoint, secrets: vec![secret], client })
     }
 
     /// With one more signature, by another secret: while a secret is replaced, receivers know one of the two.
@@ -68,6 +65,13 @@ impl Webhook {
         self.secrets.push(secret);
         self
     }
+}
+
+/// With its port: the tunnel of a proxy takes 443 where there is none.
+fn address(url: &Url) -> http::Result<Uri> {
+    let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    Uri::builder().scheme(url.scheme()).authority(format!("{host}:{port}")).path_and_query(path).build()
 }
 
 /// What is posted.
@@ -90,17 +94,17 @@ impl Sink for Webhook {
     async fn publish(&self, message: &OutboxEvent) -> Result<(), SinkError> {
         let (id, timestamp, body) = (message.event_id.to_string(), Utc::now().timestamp(), body(message));
         let signatures: Vec<_> = self.secrets.iter().map(|secret| secret.sign(&id, timestamp, &body)).collect();
-        let post = self
-            .client
-            .post(self.url.clone())
+        let post = Request::post(self.address.clone())
+            .header(USER_AGENT, concat!("bedplate/", env!("CARGO_PKG_VERSION")))
             .header(CONTENT_TYPE, "application/json")
             .header(ID, id)
             .header(TIMESTAMP, timestamp)
             .header(SIGNATURE, signatures.join(" "))
-            .body(body);
-        match post.send().await {
+            .body(Body::new(Cursor::new(body)))
+            .map_err(|error| SinkError::retry(error.to_string()))?;
+        match self.client.send(post).await {
             Ok(answer) => judge(answer.status(), answer.headers(), Utc::now()),
-            Err(error) => Err(SinkError::retry(format!("no answer: {}", causes(&error.without_url())))),
+            Err(error) => Err(SinkError::retry(format!("no answer: {}", causes(&error)))),
         }
     }
 
@@ -186,6 +190,22 @@ mod tests {
     fn bad_urls_are_refused(#[case] url: &str, #[case] expected: &str) {
         let secret = "a secret of at least twenty-four bytes".parse().unwrap();
         assert_eq!(Webhook::new(url, secret).unwrap_err().to_string(), expected);
+    }
+
+    #[rstest]
+    #[case("http://example.org/hooks?a=b#c", "http://example.org:80/hooks?a=b")]
+    #[case("https://example.org", "https://example.org:443/")]
+    #[case("http://[::1]:8080/\u{fc}", "http://[::1]:8080/%C3%BC")]
+    fn an_address_has_its_port(#[case] url: &str, #[case] expected: &str) {
+        assert_eq!(address(&url.parse().unwrap()).unwrap().to_string(), expected);
+    }
+
+    /// An application chooses its own; a client that needs one and finds ours would have another cryptography.
+    #[test]
+    fn the_process_gets_no_provider_by_a_webhook() {
+        let secret = "a secret of at least twenty-four bytes".parse().unwrap();
+        Webhook::new("https://example.org/hooks", secret).unwrap();
+        assert!(rustls::crypto::CryptoProvider::get_default().is_none());
     }
 
     /// The path may hold a token.

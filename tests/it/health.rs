@@ -31,8 +31,6 @@ impl Served {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = bedplate::serve::router(Health::new(database, limits));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        // reqwest is built without one: whoever comes first sets it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         Self { url, client: reqwest::Client::new(), serving }
     }
 

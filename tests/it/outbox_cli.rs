@@ -7,18 +7,25 @@ use std::process::{Command, Output, Stdio};
 use bedplate::database::DatabaseName;
 use rstest::rstest;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::cli::{bedplate, error, out};
 use crate::outbox_webhook::{Answer, Receiver, SECRET};
 use crate::support::sinks::send;
 use crate::support::{TestDatabase, connection, db, execute, home, migrated, number};
 
-/// In a thread of its own: the receiver answers from this runtime.
 async fn run(db: &TestDatabase, arguments: &[&str]) -> Output {
+    run_with(db, None, arguments).await
+}
+
+/// In a thread of its own: the receiver answers from this runtime.
+async fn run_with(db: &TestDatabase, proxy: Option<String>, arguments: &[&str]) -> Output {
     let (url, arguments) = (db.url.reveal().to_owned(), arguments.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
     let task = tokio::task::spawn_blocking(move || {
         let arguments: Vec<_> = std::iter::once("outbox").chain(arguments.iter().map(String::as_str)).collect();
         let vars = [("DATABASE_URL", url.as_str()), ("RFQ_DATABASE_URL", &url), ("BEDPLATE_WEBHOOK_SECRET", SECRET)];
+        let proxy = proxy.as_deref().map(|proxy| [("HTTP_PROXY", proxy), ("HTTPS_PROXY", proxy)]);
+        let vars: Vec<_> = vars.into_iter().chain(proxy.into_iter().flatten()).collect();
         bedplate(Path::new("."), &vars, &arguments)
     });
     task.await.unwrap()
@@ -107,6 +114,31 @@ async fn an_endpoint_that_is_gone_is_seen_and_started(#[future(awt)] db: TestDat
     assert_eq!(out(&run(&db, &["start", "--all"]).await), "0 endpoints are started.\n");
     assert!(out(&run(&db, &relay).await).starts_with("2 published"));
     assert_eq!(receiver.numbers(), [1, 1, 2]);
+}
+
+/// The proxy of the environment is asked for a tunnel, with its login; an answer of its own is no answer of the receiver.
+#[rstest]
+#[case("http://receiver.invalid/hooks", "CONNECT receiver.invalid:80 HTTP/1.1")]
+#[case("https://receiver.invalid/hooks", "CONNECT receiver.invalid:443 HTTP/1.1")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_gone_through(#[future(awt)] db: TestDatabase, #[case] url: &str, #[case] expected: &str) {
+    let home = home(&db).await;
+    send(&db, &home.context, &[("green", 1)]).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://Aladdin:opensesame@{}", listener.local_addr().unwrap());
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 4096];
+        let read = stream.read(&mut head).await.unwrap();
+        stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        String::from_utf8_lossy(&head[..read]).into_owned()
+    });
+    let relay = run_with(&db, Some(proxy), &["relay", "--webhook", url, "--once"]).await;
+    assert!(out(&relay).starts_with("0 published, 1 failures to try again"), "{relay:?}");
+    let asked = asked.await.unwrap();
+    assert!(asked.starts_with(expected) && asked.contains("Basic QWxhZGRpbjpvcGVuc2VzYW1l"), "{asked}");
+    let states = crate::support::sinks::states(&db).await;
+    assert!(states[0].starts_with("1 open 1 no answer: ") && !states[0].contains("opensesame"), "{states:?}");
 }
 
 /// A file may end with a line break, and holds nothing else beside the secret. Two files sign twice.

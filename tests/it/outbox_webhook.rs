@@ -72,7 +72,7 @@ impl Receiver {
     }
 }
 
-async fn receive(State(receiver): State<Receiver>, uri: axum::http::Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn receive(State(receiver): State<Receiver>, uri: http::Uri, headers: HeaderMap, body: Bytes) -> Response {
     receiver.requests.lock().unwrap().push((uri.path().to_owned(), headers, body));
     let answer = receiver.answers.lock().unwrap().pop_front().unwrap_or(Answer::Status(204, &[]));
     receiver.arrived.notify_one();
