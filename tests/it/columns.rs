@@ -17,13 +17,14 @@ use crate::support::database::config;
 use crate::support::{IdeaBuilder, TestDatabase, connection, db, home, marketdata_db, organization, rfq_db, texts};
 
 /// Columns without the CHECK, and why.
-const NOT_CHECKED: [(&str, &str); 8] = [
+const NOT_CHECKED: [(&str, &str); 9] = [
     ("audit_log.old_value", "a row as it was: its columns have CHECKs of their own, and a numeric column is exact"),
     ("audit_log.new_value", "the same"),
     ("audit_log.created_at", "set by a trigger, to clock_timestamp()"),
     ("events.created_at", "set by append_events(), to clock_timestamp()"),
     ("form_definitions.program", "made of the definition, which is checked"),
     ("__bedplate_migrations", "written by the engine alone"),
+    ("__bedplate_audit_columns", "written by the trigger of the audit log alone"),
     ("__bedplate_revoked_sessions", "written by the triggers of sessions alone"),
     ("__diesel_schema_migrations", "written by the engine and by the diesel CLI"),
 ];
