@@ -56,9 +56,9 @@ where
     let mut builder = PgQueryBuilder::default();
     // Of columns alone: writing them cannot fail.
     let _ = M::construct_selection().to_sql(&mut builder, &Pg);
-    let named = builder.finish();
+    let list = builder.finish();
     let prefix = if of.is_empty() { String::new() } else { format!("{of}.") };
-    let names = named.split(", ").map(|column| column.rsplit('.').next().unwrap_or(column));
+    let names = list.split(", ").map(|column| column.rsplit('.').next().unwrap_or(column));
     names.map(|name| format!("{prefix}{name}")).collect::<Vec<_>>().join(", ")
 }
 

@@ -131,13 +131,13 @@ struct Queries {
 
 impl Instrumentation for Queries {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        self.note(event);
+        self.note(&event);
         self.waiting.store(self.running.len(), Ordering::Relaxed);
     }
 }
 
 impl Queries {
-    fn note(&mut self, event: InstrumentationEvent<'_>) {
+    fn note(&mut self, event: &InstrumentationEvent<'_>) {
         match event {
             // Its text has the bound values in it, that of the end has not.
             InstrumentationEvent::StartQuery { .. } => {

@@ -131,7 +131,7 @@ where
     let Some(mut connection) = in_flight.connection.take().and_then(Arc::into_inner) else {
         return Err(Error::HandleEscaped);
     };
-    if wire.any(|said| said.is_outdated()) {
+    if wire.any(wire::Said::is_outdated) {
         pool.renew();
     }
     if wire.was_ended() {
@@ -183,8 +183,8 @@ impl Drop for InFlight {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (token, canceller) = (connection.cancel_token(), connection.canceller());
         runtime.spawn(async move {
-            let cancelled = tokio::time::timeout(CANCEL_TIMEOUT, canceller.cancel(token)).await;
-            tracing::debug!(?cancelled, "a transaction was dropped");
+            let asked = tokio::time::timeout(CANCEL_TIMEOUT, canceller.cancel(token)).await;
+            tracing::debug!(?asked, "a transaction was dropped");
             drop(connection);
         });
     }

@@ -69,7 +69,7 @@ impl<S: Sink> Relay<S> {
     /// waits until somebody starts it again.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for bad options; those of the first look at the database, unless they
+    /// [`Error::Invalid`] for bad options; those of the first look at the database, unless they
     /// pass by themselves: they are logged, as later ones are, and it tries again. Those of the last settlement: then
     /// leases run out.
     pub async fn run_until(&self, shutdown: impl Future<Output = ()>) -> Result<Relayed> {

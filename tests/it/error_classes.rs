@@ -44,7 +44,7 @@ async fn each_sqlstate_becomes_what_the_page_says(#[future(awt)] db: TestDatabas
     let mut seen = BTreeSet::new();
     for code in &codes {
         let fits = |pattern: &&str| pattern.strip_suffix('…').map_or(*pattern == code, |class| code.starts_with(class));
-        let row = rows.iter().position(|(patterns, ..)| patterns.iter().any(|pattern| fits(&pattern)));
+        let row = rows.iter().position(|(patterns, ..)| patterns.iter().any(&fits));
         let (_, error, fault, again) = &rows[row.unwrap()];
         seen.insert(row);
         // The message is in no language.

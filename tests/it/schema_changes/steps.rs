@@ -19,6 +19,9 @@ pub struct Table {
     words: Option<(String, String)>,
 }
 
+/// Writes the migrations of a step for one table.
+type Step = fn(&mut Change, &Table);
+
 /// What was added, and so may be removed again.
 pub struct Change {
     folder: Folder,
@@ -81,7 +84,7 @@ pub async fn tables(db: &TestDatabase) -> Vec<Table> {
 
 /// Applies one kind of step to some tables, and says which.
 pub async fn apply(db: &TestDatabase, change: &mut Change, random: &mut StdRng) -> String {
-    let kinds: [(&str, fn(&mut Change, &Table)); 9] = [
+    let kinds: [(&str, Step); 9] = [
         ("nullable columns", nullable_column),
         ("columns with a default", column_with_default),
         ("indexes", index),
