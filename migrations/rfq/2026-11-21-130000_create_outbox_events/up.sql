@@ -92,7 +92,8 @@ CREATE TABLE outbox_stopped_endpoints (
     id varchar(64) NOT NULL,
     name varchar(300) NOT NULL,
     reason text NOT NULL,
-    stopped_at timestamptz NOT NULL DEFAULT now(),
+    stopped_at timestamptz NOT NULL DEFAULT now()
+        CONSTRAINT outbox_stopped_endpoints_stopped_at_time CHECK (stopped_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
     CONSTRAINT outbox_stopped_endpoints_pkey PRIMARY KEY (id),
     CONSTRAINT outbox_stopped_endpoints_id_check CHECK (btrim(id) <> ''),
     CONSTRAINT outbox_stopped_endpoints_name_check CHECK (btrim(name) <> '')
