@@ -344,7 +344,7 @@ fn check_login(config: &Config, bypasses_policies: bool, messages: &str) -> Resu
     if !["C", "POSIX", "en"].iter().any(|english| messages.starts_with(english)) && !messages.is_empty() {
         tracing::warn!(
             lc_messages = messages,
-            "the server speaks another language than English, so some errors cannot be told apart; \
+            "the server speaks another language than English, so a time limit cannot be told from a cancelled statement; \
              run ALTER DATABASE … SET lc_messages = 'C' as a superuser"
         );
     }

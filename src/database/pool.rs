@@ -326,7 +326,7 @@ fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::rng().random_range(0.5..1.5))
 }
 
-/// Until when connections were made that are not used any more.
+/// The moment before which connections were made that are not used any more.
 #[derive(Debug, Clone, Default)]
 struct Outdated(Arc<Mutex<Option<Instant>>>);
 

@@ -9,7 +9,7 @@ use crate::database::wire;
 use crate::validation::UNREADABLE;
 
 /// In a transaction of a [`Database`](crate::Database) by the SQLSTATE; of a statement that failed because one before
-/// it had, by that one's. Elsewhere diesel hands no SQLSTATE on, and what it has no kind for is told by its English
+/// it had, by that one's. Elsewhere diesel hands no SQLSTATE on: an error without a kind of diesel's is recognised by its English
 /// words.
 impl From<Diesel> for Error {
     fn from(error: Diesel) -> Self {

@@ -196,7 +196,7 @@ impl SessionRepository<'_> {
         Ok(cached(delete).execute(&mut self.tx.connection()).await?)
     }
 
-    /// Forgets revoked ids after so many days, at most `limit`, and says how many. A request that began before its
+    /// Forgets ids that were revoked more than `days` ago, at most `limit`, and returns how many it forgot. A request that began before its
     /// session was revoked may bring it back then.
     ///
     /// # Errors

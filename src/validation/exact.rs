@@ -1,4 +1,4 @@
-//! JSON text whose every number is kept: I-JSON (<https://www.rfc-editor.org/rfc/rfc7493#section-2.2>).
+//! Reads JSON text and keeps every number: I-JSON (<https://www.rfc-editor.org/rfc/rfc7493#section-2.2>).
 //!
 //! `serde_json` reads a number as 64 bits. One that needs more would be stored, sent and signed as another number, so
 //! it is refused, and with it what is nested too deeply for some readers.

@@ -175,7 +175,7 @@ fn one_wrong_document_does_not_stop_the_others() {
     assert!(said["data"][3]["error"].as_str().unwrap().contains("/sum/0 is 123456789.123456789123456789"), "{said}");
 }
 
-/// A schema whose numbers would change is refused as a document is, wherever the number stands.
+/// A schema with a number that would change is refused as a document is, wherever the number stands.
 #[rstest]
 #[case::constant(r#"{"const": 12345678901234567890123}"#, "/const is 12345678901234567890123")]
 #[case::limit(r#"{"properties": {"a": {"maximum": 0.12345678901234567890}}}"#, "/properties/a/maximum is 0.123456789")]

@@ -118,7 +118,7 @@ COMMENT ON FUNCTION json_numbers_are_exact(jsonb) IS
 REVOKE EXECUTE ON FUNCTION json_numbers_are_exact(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION json_numbers_are_exact(jsonb) TO bedplate_app, bedplate_system, bedplate_session, bedplate_definer;
 
--- Text this short has no room for so many levels, and a number of 15 digits and fewer is always exact.
+-- 100 levels take 200 bytes of text at least, and a number of at most 15 digits is always exact.
 CREATE FUNCTION json_is_readable(value jsonb) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp

@@ -43,12 +43,12 @@ pub(super) struct Wire(Arc<Mutex<Record>>);
 struct Record {
     /// Since the transaction began.
     errors: VecDeque<Arc<Said>>,
-    /// The first error of those behind which every statement fails.
+    /// The error that made the transaction fail: every statement behind it fails too.
     root: Option<Arc<Said>>,
     in_transaction: bool,
     /// The transaction ended, and not by [`Wire::ends`].
     ended: bool,
-    /// Since when the driver has not asked for more, although there may be more: somebody does not take their rows.
+    /// When the driver stopped reading although there may be more, because a stream of rows is not read.
     unread: Option<Instant>,
 }
 
