@@ -68,7 +68,7 @@ pub(super) fn summary(outcomes: &[(String, Outcome)]) -> String {
         .map(|(files, what)| counted(files, what))
         .collect();
     if parts.is_empty() {
-        return "There are no files to load".to_owned();
+        return "There are no files to load: each set has a folder for each database, as seeds/SET/main".to_owned();
     }
     format!("{}; all consistency rules hold", parts.join(", "))
 }
