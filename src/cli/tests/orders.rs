@@ -42,7 +42,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("events tail", &["--tenant a", "--type T", "--tag a:b", "--last 3", "--json"]),
     ("events stress", &["--writers 1", "--readers 2", "--seconds 3", "--json"]),
-    ("forms check", &["s.json d.json", "--resource a=b", "--assert-formats", "--json"]),
+    ("forms check", &["s.json d.json", "--resource a=b", "--assert-formats", "--strict", "--json"]),
     ("forms suite", &["dir", "--remotes r", "--verbose", "--json"]),
     ("outbox status", &["^--database rfq", "--dead-letters 3", "--json"]),
     ("outbox start", &["^--database rfq", "--all"]),
