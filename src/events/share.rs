@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Double, Integer, Jsonb, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use futures_util::FutureExt as _;
 use rand::RngExt as _;
 
 use super::event::Event;
@@ -131,6 +132,7 @@ impl<S: SubscriptionScope> Subscriber<S> {
                 .bind::<BigInt, _>(position);
                 Ok(cached(release).execute(&mut tx.connection()).await?)
             })
+            .boxed()
             .await?;
         if released == 1 {
             return Ok(());
@@ -158,6 +160,7 @@ impl<S: SubscriptionScope> Subscriber<S> {
                 }
                 reset(tx).await.map(drop)
             })
+            .boxed()
             .await
     }
 }

@@ -98,12 +98,14 @@ impl Database {
     }
 }
 
+// Futures with a closure inside are boxed: otherwise the compiler cannot tell that a future that waits for them is `Send`
+// (<https://github.com/rust-lang/rust/issues/100013>).
 impl<S: SubscriptionScope> Subscriber<S> {
     async fn new(database: &Database, scope: S, subscription: Subscription) -> Result<Self> {
         let subscriber = Self::worker(database, scope, subscription)?;
         let (id, subscription) = (subscriber.id(), &subscriber.subscription);
         let make = move |tx: Tx<S>| async move { ensure(tx.connection(), id, subscription).await };
-        subscriber.scope.transact(database, make).await?;
+        subscriber.scope.transact(database, make).boxed().await?;
         Ok(subscriber)
     }
 
@@ -111,7 +113,7 @@ impl<S: SubscriptionScope> Subscriber<S> {
         let subscriber = Self::worker(database, scope, subscription)?;
         let (id, subscription) = (subscriber.id(), &subscriber.subscription);
         let make = move |tx: Tx<S>| async move { change(tx.connection(), id, subscription, resume).await };
-        subscriber.scope.transact(database, make).await?;
+        subscriber.scope.transact(database, make).boxed().await?;
         Ok(subscriber)
     }
 
@@ -139,6 +141,7 @@ impl<S: SubscriptionScope> Subscriber<S> {
                 }
                 Ok(lags)
             })
+            .boxed()
             .await
     }
 

@@ -119,6 +119,7 @@ mod seeds_ledger;
 #[cfg(feature = "tower-sessions")]
 mod session_http;
 mod sessions;
+mod spawning;
 mod tenants;
 mod tracing_of_queries;
 mod transactions;
