@@ -34,7 +34,8 @@ async fn a_query_ends_with_its_future(#[future(awt)] db: TestDatabase) {
         tx.business_ideas().delete(idea.id).await?; // 1
         run(tx.connection(), "SELECT pg_sleep(60)").await
     });
-    let at_work = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dropped' AND wait_event = 'PgSleep'";
+    let at_work = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dropped' \
+                      AND datname = current_database() AND wait_event = 'PgSleep'";
     tokio::select! {
         _ = work => panic!("it ended by itself"),
         () = until(&mut watch, at_work) => {} // 2
@@ -58,7 +59,8 @@ async fn a_query_behind_a_pooler_ends_with_its_future(#[future(awt)] db: TestDat
     let mut watch = connection(db.config().url()).await;
     let work =
         database.tenant_tx("dropped", &home.context, async |tx| run(tx.connection(), "SELECT pg_sleep(60)").await);
-    let at_work = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dropped' AND wait_event = 'PgSleep'";
+    let at_work = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dropped' \
+                      AND datname = current_database() AND wait_event = 'PgSleep'";
     tokio::select! {
         _ = work => panic!("it ended by itself"),
         () = until(&mut watch, at_work) => {}

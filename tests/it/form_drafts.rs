@@ -107,7 +107,7 @@ fn every_change_is_told() {
     assert_eq!(
         remarks,
         [
-            "definition/additionalItems: was left out: it says nothing where items is no list",
+            "definition/additionalItems: was left out: it has no effect where items is not a list",
             "definition/minContains: was left out: draft-07 has no such keyword",
             "definition/properties/b/minLength: was left out: draft-07 ignores what stands beside $ref",
         ]

@@ -17,7 +17,7 @@ fn remarks(definition: &Value, resources: &BTreeMap<String, Value>) -> Vec<Strin
 }
 
 #[rstest]
-#[case::dependencies(json!({"dependencies": {"card": ["billing"]}}), "definition/dependencies: is a keyword of drafts before 2019-09, and says nothing here: write dependentRequired")]
+#[case::dependencies(json!({"dependencies": {"card": ["billing"]}}), "definition/dependencies: is a keyword of drafts before 2019-09 and has no effect here: write dependentRequired")]
 #[case::additional_items(json!({"items": {}, "additionalItems": false}), "definition/additionalItems: is a keyword of drafts before 2020-12")]
 #[case::recursive(json!({"$defs": {"a": {"$recursiveRef": "#"}}}), "definition/$defs/a/$recursiveRef: is a keyword of draft 2019-09")]
 #[case::id(json!({"id": "https://example.org/a"}), "definition/id: is a keyword of draft-04")]
@@ -25,18 +25,18 @@ fn remarks(definition: &Value, resources: &BTreeMap<String, Value>) -> Vec<Strin
 #[case::example(json!({"example": 1}), "definition/example: is a keyword of OpenAPI 3.0")]
 #[case::discriminator(json!({"discriminator": {"propertyName": "a"}}), "definition/discriminator: is a keyword of OpenAPI")]
 #[case::divisible(json!({"divisibleBy": 2}), "definition/divisibleBy: is a keyword of draft-03")]
-#[case::transposed(json!({"properites": {}}), "definition/properites: is no keyword, and says nothing: probably properties is meant")]
-#[case::shortened(json!({"require": ["a"]}), "definition/require: is no keyword, and says nothing: probably required is meant")]
-#[case::case(json!({"Type": "string"}), "definition/Type: is no keyword, and says nothing: probably type is meant")]
+#[case::transposed(json!({"properites": {}}), "definition/properites: is not a keyword and has no effect: did you mean properties?")]
+#[case::shortened(json!({"require": ["a"]}), "definition/require: is not a keyword and has no effect: did you mean required?")]
+#[case::case(json!({"Type": "string"}), "definition/Type: is not a keyword and has no effect: did you mean type?")]
 #[case::deep(json!({"items": {"anyOf": [{"not": {"maxlenght": 3}}]}}), "definition/items/anyOf/0/not/maxlenght: is no keyword")]
 #[case::named(json!({"patternProperties": {"^a/": {"enums": [1]}}}), "definition/patternProperties/^a~1/enums: is no keyword")]
-#[case::then(json!({"then": {"required": ["a"]}}), "definition/then: says nothing without if beside it")]
-#[case::min_contains(json!({"minContains": 2}), "definition/minContains: says nothing without contains beside it")]
-#[case::other_type(json!({"type": "string", "minimum": 1}), "definition/minimum: says nothing of type string: it is about type number")]
-#[case::items_of_an_object(json!({"type": ["object", "null"], "items": {}}), "definition/items: says nothing of type object or null: it is about type array")]
+#[case::then(json!({"then": {"required": ["a"]}}), "definition/then: has no effect without if beside it")]
+#[case::min_contains(json!({"minContains": 2}), "definition/minContains: has no effect without contains beside it")]
+#[case::other_type(json!({"type": "string", "minimum": 1}), "definition/minimum: has no effect on type string: it applies to type number")]
+#[case::items_of_an_object(json!({"type": ["object", "null"], "items": {}}), "definition/items: has no effect on type object or null: it applies to type array")]
 #[case::inside_of_properties(json!({"properties": {"a": true, "additionalProperties": false}}), "definition/properties: has additionalProperties: false as one of its names")]
-#[case::outside_of_properties(json!({"type": "object", "street": {"type": "string"}}), "definition/street: is no keyword, and says nothing: a property stands inside of properties")]
-#[case::schema_inside(json!({"items": {"$schema": "https://json-schema.org/draft/2020-12/schema"}}), "definition/items/$schema: says nothing inside of a schema")]
+#[case::outside_of_properties(json!({"type": "object", "street": {"type": "string"}}), "definition/street: is not a keyword and has no effect: write a property inside of properties")]
+#[case::schema_inside(json!({"items": {"$schema": "https://json-schema.org/draft/2020-12/schema"}}), "definition/items/$schema: has no effect inside of a schema")]
 fn what_has_no_effect_is_remarked(#[case] definition: Value, #[case] expected: &str) {
     let found = remarks(&definition, &BTreeMap::new());
     assert!(found.len() == 1 && found[0].starts_with(expected), "{found:?}");

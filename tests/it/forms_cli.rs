@@ -75,7 +75,7 @@ fn a_schema_and_data_are_checked_without_a_database() {
 }
 
 #[rstest]
-#[case::refused(&["refused.json"], 1, "definition/properties/a/pattern it looks ahead or behind")]
+#[case::refused(&["refused.json"], 1, "definition/properties/a/pattern is refused: it looks ahead or behind")]
 #[case::refused_with_data(&["refused.json", "good.json"], 1, "definition/properties/a/pattern")]
 #[case::no_schema(&["missing.json"], 1, "missing.json")]
 #[case::no_json(&["broken.json"], 1, "broken.json: the document is no JSON")]
@@ -220,8 +220,8 @@ fn remarks_are_told_and_strict_refuses() {
     assert!(told.status.success(), "{told:?}");
     for line in [
         "typo.json: can be published (",
-        "remark: definition/properites is no keyword, and says nothing: probably properties is meant\n",
-        "remark: definition/require is no keyword, and says nothing: probably required is meant\n",
+        "remark: definition/properites is not a keyword and has no effect: did you mean properties?\n",
+        "remark: definition/require is not a keyword and has no effect: did you mean required?\n",
         "data.json: valid\n",
     ] {
         assert!(out(&told).contains(line), "{line}: {}", out(&told));

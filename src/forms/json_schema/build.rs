@@ -53,7 +53,7 @@ impl<'s> Builder<'s> {
         if let Some(id) = self.known.get(&key) {
             return Ok(*id);
         }
-        let too_much = |reason: String| Refusal::new(place.name.to_string(), reason);
+        let too_much = |reason: String| Refusal::new(place.name.to_string(), format!("is refused: {reason}"));
         if self.nodes.len() >= MAX_NODES {
             return Err(too_much(format!("there are more than {MAX_NODES} schemas")));
         }
@@ -210,7 +210,7 @@ impl<'s> Builder<'s> {
         for (source, child) in self.named(place, schema, "patternProperties", scope)? {
             let refuse = |reason: String| {
                 let place = place.at(&["patternProperties", &source], place.schema);
-                Refusal::new(place.name.to_string(), reason)
+                Refusal::new(place.name.to_string(), format!("is refused: {reason}"))
             };
             let pattern = Pattern::new(&source).map_err(refuse)?;
             if pattern.parts.iter().any(|part| !part.portable) {
@@ -254,7 +254,8 @@ fn validation(place: &Place<'_>, schema: &Map<String, Value>, node: &mut Node) -
     node.strings.min_length = integer("minLength")?;
     node.strings.max_length = integer("maxLength")?;
     if let Some(source) = schema.get("pattern").and_then(Value::as_str) {
-        node.strings.pattern = Some(Pattern::new(source).map_err(|reason| place.refuse("pattern", reason))?);
+        node.strings.pattern =
+            Some(Pattern::new(source).map_err(|reason| place.refuse("pattern", format!("is refused: {reason}")))?);
     }
     node.arrays.min_items = integer("minItems")?;
     node.arrays.max_items = integer("maxItems")?;

@@ -194,7 +194,7 @@ impl Translation {
                 let rest = self.schema(draft, &rest, &inside(place, "additionalItems"), false)?;
                 new.insert("items".to_owned(), rest);
             } else {
-                let message = "was left out: it says nothing where items is no list";
+                let message = "was left out: it has no effect where items is not a list";
                 self.remarks.push(Remark::at(&inside(place, "additionalItems"), message));
             }
         }

@@ -126,7 +126,7 @@ fn expression(source: &str) -> Translated<String> {
                 return Err("it has a ] outside of a class: write \\], and \\p{L} for [[:alpha:]], which is of POSIX"
                     .to_owned());
             }
-            ']' | '}' => return Err(format!("it has a {character} that ends nothing: write \\{character}")),
+            ']' | '}' => return Err(format!("it has a {character} without its beginning: write \\{character}")),
             '[' => {
                 class(&mut chars, &mut out)?;
                 atom = true;
@@ -322,7 +322,7 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) -> Translated<()> {
     let mut empty = true;
     loop {
         let item = match chars.next().ok_or("a class of it does not end")? {
-            ']' if empty => return Err("it has a class of nothing, [] or [^]".to_owned()),
+            ']' if empty => return Err("it has an empty class, [] or [^]".to_owned()),
             ']' => break,
             '\\' if chars.next_if_eq(&'b').is_some() => Escape::Character('\x08'),
             '\\' => escape(chars, true)?,

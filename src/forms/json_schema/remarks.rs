@@ -192,10 +192,10 @@ fn words(schema: &Map<String, Value>, remark: &mut impl FnMut(&str, String)) {
         if let Some((_, from, instead)) = other {
             // As a name of something else it is an annotation.
             if word != "id" || schema[word].is_string() {
-                remark(word, format!("is a keyword of {from}, and says nothing here: {instead}"));
+                remark(word, format!("is a keyword of {from} and has no effect here: {instead}"));
             }
         } else if let Some(meant) = meant(word) {
-            remark(word, format!("is no keyword, and says nothing: probably {meant} is meant"));
+            remark(word, format!("is not a keyword and has no effect: did you mean {meant}?"));
         }
     }
 }
@@ -232,12 +232,12 @@ fn levels(
 ) {
     for (keyword, companion) in COMPANIONS {
         if schema.contains_key(keyword) && !schema.contains_key(companion) {
-            remark(keyword, format!("says nothing without {companion} beside it"));
+            remark(keyword, format!("has no effect without {companion} beside it"));
         }
     }
     let is_root = place.name.is_empty() || place.name.ends_with('#');
     if schema.contains_key("$schema") && !is_root && !schema.contains_key("$id") {
-        remark("$schema", "says nothing inside of a schema: it stands at the top, or beside $id".to_owned());
+        remark("$schema", "has no effect inside of a schema: write it at the top, or beside $id".to_owned());
     }
     let types: Vec<&str> = match schema.get("type") {
         Some(Value::String(one)) => vec![one],
@@ -249,7 +249,7 @@ fn levels(
     };
     for (kind, keywords) in OF_ONE_TYPE.iter().filter(|(kind, _)| !takes(*kind)) {
         for keyword in keywords.iter().filter(|keyword| schema.contains_key(**keyword)) {
-            let message = format!("says nothing of type {}: it is about type {}", types.join(" or "), kind.as_str());
+            let message = format!("has no effect on type {}: it applies to type {}", types.join(" or "), kind.as_str());
             remark(keyword, message);
         }
     }
@@ -268,7 +268,7 @@ fn levels(
             let type_of = value.get("type").and_then(Value::as_str);
             let like_a_schema = type_of.is_some_and(|name| Type::ALL.iter().any(|kind| kind.as_str() == name));
             if like_a_schema && !documents.is_schema(value) {
-                remark(word, "is no keyword, and says nothing: a property stands inside of properties".to_owned());
+                remark(word, "is not a keyword and has no effect: write a property inside of properties".to_owned());
             }
         }
     }
