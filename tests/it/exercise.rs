@@ -327,7 +327,8 @@ async fn exercise_outbox(db: &Database, home: &Home) {
 
 async fn exercise_audit(db: &Database, home: &Home) {
     db.tenant_tx("exercise", &home.context.clone().correlation(Uuid::now_v7()), async |tx| {
-        tx.audit().as_of(home.user, Utc::now()).await?;
+        // Of a moment ago the log cannot tell, where a migration beside this adds columns.
+        tx.audit().as_of(home.user, Utc::now() + TimeDelta::minutes(1)).await?;
         exercise_audit_log(tx.audit(), home.user.into(), home.user).await
     })
     .await
@@ -406,7 +407,7 @@ pub async fn exercise_rfq(db: &Database, context: &TenantContext) {
         .unwrap();
     db.rfq()
         .tenant_tx("exercise", &context.clone().acting_as(user).correlation(Uuid::now_v7()), async |tx| {
-            tx.audit().as_of(rfq, Utc::now()).await?;
+            tx.audit().as_of(rfq, Utc::now() + TimeDelta::minutes(1)).await?;
             exercise_audit_log(tx.audit(), rfq.into(), user).await
         })
         .await
