@@ -271,7 +271,7 @@ diesel::table! {
         name -> Varchar,
         /// The version's number, from 1.
         version -> Int4,
-        /// JSON Schema, draft 2020-12, at most 256 KB.
+        /// JSON Schema as it was written, at most 256 KB: draft 2020-12, or an older draft that is translated when it is compiled.
         definition -> Jsonb,
         /// Schemas that the definition refers to, by URI, at most 512 KB together.
         resources -> Jsonb,

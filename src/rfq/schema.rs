@@ -173,4 +173,11 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(audit_log, outbox_events, processed_events, rfq_quotes, rfqs,);
+diesel::allow_tables_to_appear_in_same_query!(
+    audit_log,
+    outbox_events,
+    outbox_stopped_endpoints,
+    processed_events,
+    rfq_quotes,
+    rfqs,
+);
