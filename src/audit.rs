@@ -176,7 +176,9 @@ impl AuditRepository<'_> {
     /// # Errors
     /// [`Error::Invalid`] for a table that is not audited, for a time that the log does not
     /// reach back to, and where the columns changed since in a way that the log cannot tell: between the last write
-    /// before the change and the first one after it, or where a column is gone that no entry tells of.
+    /// before the change and the first one after it, or where a column is gone that no entry tells of. Also where rows
+    /// were written past the log, by TRUNCATE or with its trigger disabled. `ALTER TABLE … USING` that keeps a
+    /// column's type changes its values without an entry: the log does not notice that.
     pub async fn as_of(&self, entity: impl Into<AuditedEntity>, time: DateTime<Utc>) -> Result<Option<Value>> {
         let entity = entity.into();
         let query = sql_query("SELECT audit_as_of($1, $2, $3) AS state")
@@ -185,7 +187,7 @@ impl AuditRepository<'_> {
             .bind::<Timestamptz, _>(time);
         match cached(query).get_result::<State>(&mut { self.connection }).await {
             Err(diesel::result::Error::DatabaseError(_, info))
-                if info.constraint_name() == Some("audit_log_columns_known") =>
+                if matches!(info.constraint_name(), Some("audit_log_columns_known" | "audit_log_complete")) =>
             {
                 Err(Error::invalid("time", format!("is not answered for: {}", info.message())))
             }

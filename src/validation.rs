@@ -9,6 +9,7 @@ use std::time::Duration;
 use bigdecimal::BigDecimal;
 use bigdecimal::num_bigint::Sign;
 use serde_json::Value;
+use unicode_normalization::is_nfc;
 
 use crate::error::{Error, Result, Violation};
 pub(crate) use exact::{MAX_DEPTH, exact_json, is_exact};
@@ -27,6 +28,16 @@ impl Check {
             self.add(field, "is empty".into());
         } else if !length.contains(&count) {
             self.add(field, format!("has {count} characters, allowed are {} to {}", length.start(), length.end()));
+        }
+        self
+    }
+
+    /// No other text looks like it: without characters that show nothing but the space, and in the form NFC.
+    pub(crate) fn unmistakable(&mut self, field: &str, text: &str) -> &mut Self {
+        if text.chars().any(|character| character != ' ' && shows_nothing(character)) {
+            self.add(field, "holds a character that shows nothing".into());
+        } else if !is_nfc(text) {
+            self.add(field, "is not in the Unicode form NFC".into());
         }
         self
     }
@@ -100,8 +111,9 @@ impl Check {
     }
 }
 
-/// White space, control and format characters, and others that show nothing: those of `visible_text()` in the database.
-const SHOWS_NOTHING: [(char, char); 22] = [
+/// White space, control and format characters, noncharacters, and others that show nothing: those of `visible_text()` in
+/// the database.
+const SHOWS_NOTHING: [(char, char); 43] = [
     ('\u{1}', '\u{20}'),
     ('\u{7f}', '\u{a0}'),
     ('\u{ad}', '\u{ad}'),
@@ -117,13 +129,34 @@ const SHOWS_NOTHING: [(char, char); 22] = [
     ('\u{2800}', '\u{2800}'),
     ('\u{3000}', '\u{3000}'),
     ('\u{3164}', '\u{3164}'),
+    ('\u{fdd0}', '\u{fdef}'),
     ('\u{fe00}', '\u{fe0f}'),
     ('\u{feff}', '\u{feff}'),
     ('\u{ffa0}', '\u{ffa0}'),
     ('\u{fff0}', '\u{fffb}'),
+    ('\u{fffe}', '\u{ffff}'),
+    ('\u{1107f}', '\u{1107f}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{16fe4}', '\u{16fe4}'),
     ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d159}', '\u{1d159}'),
     ('\u{1d173}', '\u{1d17a}'),
+    ('\u{1fffe}', '\u{1ffff}'),
+    ('\u{2fffe}', '\u{2ffff}'),
+    ('\u{3fffe}', '\u{3ffff}'),
+    ('\u{4fffe}', '\u{4ffff}'),
+    ('\u{5fffe}', '\u{5ffff}'),
+    ('\u{6fffe}', '\u{6ffff}'),
+    ('\u{7fffe}', '\u{7ffff}'),
+    ('\u{8fffe}', '\u{8ffff}'),
+    ('\u{9fffe}', '\u{9ffff}'),
+    ('\u{afffe}', '\u{affff}'),
+    ('\u{bfffe}', '\u{bffff}'),
+    ('\u{cfffe}', '\u{cffff}'),
+    ('\u{dfffe}', '\u{dffff}'),
     ('\u{e0000}', '\u{e0fff}'),
+    ('\u{ffffe}', '\u{fffff}'),
+    ('\u{10fffe}', '\u{10ffff}'),
 ];
 
 /// Whether a reader sees nothing of it. NUL, which no text in the database has, is not among them.

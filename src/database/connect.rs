@@ -13,6 +13,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::config::{Config, Environment, StatementCache};
+use super::other_service;
 use super::refusal;
 use super::session_attrs::{Role, SessionAttrs, role};
 use super::url::DatabaseUrl;
@@ -143,6 +144,7 @@ async fn once<D: Dial>(
                 second_best.get_or_insert(connected);
                 Cause::Unfit
             }
+            Ok(Err(Cause::Driver(error))) if other_service::answers(host, &error).await => Cause::OtherService,
             Ok(Err(cause)) => cause,
             Err(_) => Cause::Late,
         };
@@ -175,6 +177,8 @@ pub(super) enum Cause {
     Socket(std::io::Error),
     Tls(Error),
     Late,
+    /// What answers is no server.
+    OtherService,
     /// Not what `target_session_attrs` asks for.
     Unfit,
 }
@@ -183,7 +187,7 @@ impl NotConnected {
     pub(super) fn code(&self) -> Option<&SqlState> {
         match &self.cause {
             Cause::Driver(error) => error.code(),
-            Cause::Socket(_) | Cause::Tls(_) | Cause::Late | Cause::Unfit => None,
+            Cause::Socket(_) | Cause::Tls(_) | Cause::Late | Cause::OtherService | Cause::Unfit => None,
         }
     }
 
@@ -191,7 +195,7 @@ impl NotConnected {
     fn said(&self) -> Option<&str> {
         match &self.cause {
             Cause::Driver(error) => error.as_db_error().map(tokio_postgres::error::DbError::message),
-            Cause::Socket(_) | Cause::Tls(_) | Cause::Late | Cause::Unfit => None,
+            Cause::Socket(_) | Cause::Tls(_) | Cause::Late | Cause::OtherService | Cause::Unfit => None,
         }
     }
 
@@ -203,7 +207,7 @@ impl NotConnected {
     fn may_pass(&self) -> bool {
         match &self.cause {
             Cause::Driver(error) => matches!(refusal::of_driver(&self.url, error), Error::Unavailable { .. }),
-            Cause::Tls(_) => false,
+            Cause::Tls(_) | Cause::OtherService => false,
             Cause::Socket(error) => matches!(refusal::of_io(&self.url, "", error), Error::Unavailable { .. }),
             Cause::Late | Cause::Unfit => true,
         }
@@ -221,6 +225,7 @@ impl From<NotConnected> for Error {
             Cause::Driver(error) => refusal::of_driver(&url, &error),
             Cause::Socket(error) => refusal::of_io(&url, "error connecting to server", &error),
             Cause::Tls(error) => error,
+            Cause::OtherService => Self::configuration(format!("{url}: {}", refusal::not_postgresql())),
             Cause::Late => Self::Unavailable { message: format!("{url}: no answer in time") },
             Cause::Unfit => Self::Unavailable {
                 message: format!("{url}: no host is what target_session_attrs={} asks for", url.attrs()),

@@ -18,6 +18,7 @@ use super::connect::connect;
 use super::handles::RfqDatabase;
 use super::metrics::Shared;
 use super::name::DatabaseName;
+use super::seed;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result, WaitedFor};
 
@@ -84,6 +85,10 @@ pub struct Maintained {
     /// Marks of consumers that were old.
     pub processed_events_pruned: usize,
 }
+
+/// Tables of which old rows are deleted.
+const PRUNED: [&str; 4] =
+    ["public.sessions", "public.idempotency_keys", "public.outbox_events", "public.processed_events"];
 
 #[derive(QueryableByName)]
 struct Name {
@@ -204,6 +209,7 @@ async fn owner(url: &DatabaseUrl) -> Result<AsyncPgConnection> {
 
 async fn audit_log(url: &DatabaseUrl, keep: Keep, done: &mut Maintained, step: &mut impl FnMut(&str)) -> Result<()> {
     let mut owner = owner(url).await?;
+    seed::let_go(&mut owner, &PRUNED).await?;
     for month in days(&mut owner, AUDIT_MONTHS, i32::from(keep.audit_months_ahead)).await? {
         step(&format!("partition of the audit log for {}", &month[..7]));
         let create =

@@ -16,6 +16,7 @@ pub mod maintain;
 mod metrics;
 pub mod migrate;
 mod name;
+mod other_service;
 mod pool;
 pub mod private_server;
 mod probe;

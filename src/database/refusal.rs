@@ -71,7 +71,7 @@ fn with_cause(kind: &str, cause: &str) -> String {
     if cause.is_empty() { kind.to_owned() } else { format!("{kind}: {cause}") }
 }
 
-fn not_postgresql() -> String {
+pub(super) fn not_postgresql() -> String {
     "what answers does not speak PostgreSQL's protocol; check host and port of the URL".into()
 }
 
@@ -135,9 +135,10 @@ pub(super) fn of_io(url: &DatabaseUrl, kind: &str, error: &io::Error) -> Error {
     match (tls, error.kind()) {
         (Some(rustls::Error::InvalidCertificate(why)), _) => configuration(of_certificate(why)),
         (Some(rustls::Error::InvalidMessage(_)), _) => configuration(not_postgresql()),
-        (Some(why), _) => {
-            configuration(format!("TLS: {why}; the server has TLS 1.2 or later, and no certificate of a client"))
-        }
+        (Some(why), _) => configuration(format!(
+            "TLS: {why}; needed are TLS 1.2 or later, a key of RSA, P-256, P-384 or Ed25519, and no certificate of a \
+                 client"
+        )),
         (None, ErrorKind::PermissionDenied) => {
             configuration(format!("{error}; check the rights on the socket's folder"))
         }

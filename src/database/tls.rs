@@ -135,8 +135,15 @@ fn of_file(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>)>
         Error::configuration(format!("sslrootcert: {} cannot be read: {error}", path.display()))
     };
     let mut roots = RootCertStore::empty();
-    let read = CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))?;
+    let text = std::fs::read(path).map_err(|error| wrong(&error))?;
+    // What OpenSSL reads too: a byte order mark, and an older name of the same.
+    let text =
+        String::from_utf8_lossy(&text).trim_start_matches('\u{feff}').replace(" X509 CERTIFICATE-", " CERTIFICATE-");
+    let read = CertificateDer::pem_slice_iter(text.as_bytes());
     let given: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| wrong(&error))?;
+    if given.is_empty() {
+        return Err(wrong(&"it holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)"));
+    }
     for certificate in &given {
         roots.add(certificate.clone()).map_err(|error| wrong(&error))?;
     }

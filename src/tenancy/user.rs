@@ -149,6 +149,7 @@ impl UserRepository<'_> {
         let email = normalised(new.email);
         let mut check = Check::default();
         check.text("email", &email, 3..=255).text("username", new.username, 1..=255).text("name", new.name, 1..=255);
+        check.unmistakable("username", new.username);
         if let Some(display_name) = new.display_name {
             check.text("display_name", display_name, 1..=255);
         }
@@ -243,6 +244,9 @@ impl UserRepository<'_> {
             if let Some(text) = text {
                 check.text(field, text, 1..=255);
             }
+        }
+        if let Some(username) = changes.username {
+            check.unmistakable("username", username);
         }
         if changes.status == Some(UserStatus::Deactivated) {
             check.add("status", "cannot be set to deactivated: delete the user".into());

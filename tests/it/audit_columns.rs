@@ -231,3 +231,77 @@ async fn numbers_are_given_back_exactly(#[future(awt)] db: TestDatabase) {
     assert_eq!((&old["amount"], &old["data"]), (&json!(INTEGER), &json!([0.1, 7, FRACTION])));
     assert_eq!((&new["amount"], &new["data"]), (&json!(FRACTION), &json!({"n": format!("-{INTEGER}"), "m": 1})));
 }
+
+/// 1. A row is written. 2. TRUNCATE, or an owner who disabled the trigger, takes it away: the log has no entry of it.
+/// 3. The row comes back. Before and after, the log says that it cannot tell, and never that there was no row.
+#[rstest]
+#[case::truncated("TRUNCATE samples")]
+#[case::without_trigger(
+    "ALTER TABLE samples DISABLE TRIGGER audit; DELETE FROM samples; ALTER TABLE samples ENABLE TRIGGER audit"
+)]
+#[tokio::test]
+async fn what_was_written_past_the_log_is_an_error(#[future(awt)] db: TestDatabase, #[case] sql: &str) {
+    let mut samples = Samples::new(&db, "note text DEFAULT 'a'").await;
+    samples.insert(1).await;
+    let (written, row) = samples.note(1).await; // 1
+    assert!(row.is_some());
+    execute(&mut samples.owner, &format!("SET ROLE NONE; {sql}")).await; // 2
+    let told = samples.as_of(1, written).await;
+    assert!(
+        matches!(&told, Err(Error::Invalid { violations }) if violations[0].message.contains("past the audit log")),
+        "{told:?}"
+    );
+    let (gone, _) = samples.note(1).await;
+    samples.insert(1).await; // 3
+    let told = samples.as_of(1, written).await;
+    assert!(matches!(&told, Err(Error::Invalid { .. })), "{told:?}");
+    let told = samples.as_of(1, gone).await;
+    assert!(matches!(&told, Err(Error::Invalid { .. })), "{told:?}");
+    let (now, row) = samples.note(1).await;
+    assert_eq!(samples.as_of(1, now).await.unwrap(), row);
+}
+
+/// 1. A column is added. 2. It is dropped again before anybody writes: the columns are the old ones. 3. Of the time
+/// between, the log cannot tell.
+#[rstest]
+#[tokio::test]
+async fn a_column_that_was_there_between_two_writes_is_noticed(#[future(awt)] db: TestDatabase) {
+    let mut samples = Samples::new(&db, "note text DEFAULT 'a'").await;
+    samples.insert(1).await;
+    samples.alter("ADD b text DEFAULT 'b'").await; // 1
+    let (between, _) = samples.note(1).await;
+    samples.alter("DROP b").await; // 2
+    samples.write("UPDATE samples SET note = 'c'").await;
+    let told = samples.as_of(1, between).await; // 3
+    assert!(matches!(&told, Err(Error::Invalid { .. })), "{told:?}");
+}
+
+/// A restored table has no dropped columns, and counts those behind them anew: what was `a` is not told to be `b`.
+#[rstest]
+#[tokio::test]
+async fn a_table_that_was_restored_is_not_mixed_up(#[future(awt)] db: TestDatabase) {
+    let mut samples = Samples::new(&db, "a text DEFAULT 'of a', b text DEFAULT 'of b'").await;
+    samples.insert(1).await;
+    let (with_a, _) = samples.note(1).await;
+    samples.alter("DROP a").await;
+    samples.write("UPDATE samples SET b = 'changed'").await;
+    let (without_a, _) = samples.note(1).await;
+    execute(
+        &mut samples.owner,
+        "ALTER TABLE samples RENAME TO old; CREATE TABLE samples (LIKE old); INSERT INTO samples SELECT * FROM old; DROP TABLE old; \
+         CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON samples FOR EACH ROW EXECUTE FUNCTION audit('samples', 'id'); \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON samples TO bedplate_app",
+    )
+    .await;
+    for written in [false, true] {
+        if written {
+            samples.write("UPDATE samples SET b = 'once more'").await;
+        }
+        for time in [with_a, without_a] {
+            let told = samples.as_of(1, time).await;
+            assert!(matches!(&told, Err(Error::Invalid { .. })), "{written}: {told:?}");
+        }
+    }
+    let (now, row) = samples.note(1).await;
+    assert_eq!(samples.as_of(1, now).await.unwrap(), row);
+}

@@ -219,3 +219,32 @@ async fn root_certificates_come_from_libpqs_variables() {
     let named = format!("sslrootcert={}", file("self-as-authority.crt"));
     assert!(connects(&server.url("localhost", &named), "verify-full", &file("other.crt")).await);
 }
+
+/// As OpenSSL reads it: with a byte order mark, under an older name, between comments. A file without any says so.
+#[rstest]
+#[tokio::test]
+async fn a_file_of_root_certificates_is_read_or_named() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let mut server = Server::start().await;
+    server.take(folder.path(), "self").await;
+    let pem = fs::read_to_string(folder.path().join("self.crt")).unwrap();
+    let connect = async |text: &str| {
+        let file = folder.path().join("given.crt");
+        fs::write(&file, text).unwrap();
+        let url = server.url("localhost", &format!("sslmode=verify-full&sslrootcert={}", file.display()));
+        bedplate::database::connect(&url.parse().unwrap()).await.map(drop)
+    };
+    for text in [
+        pem.clone(),
+        format!("\u{feff}{pem}"),
+        pem.replace(" CERTIFICATE-", " X509 CERTIFICATE-"),
+        format!("# ours\n{pem}"),
+    ] {
+        connect(&text).await.unwrap();
+    }
+    for text in ["", "root:x:0:0", &pem.replace("CERTIFICATE", "PUBLIC KEY")] {
+        let error = connect(text).await.unwrap_err().to_string();
+        assert!(error.contains("given.crt cannot be read: it holds no certificate in PEM form"), "{error}");
+    }
+}

@@ -203,6 +203,39 @@ async fn what_speaks_otherwise_is_configuration(#[case] answer: Vec<u8>) {
     assert!(matches!(error, Error::Configuration { .. }), "{error:?}");
 }
 
+/// Whatever sslmode asks for: the driver takes such an answer for a server that went away, or for one without TLS.
+#[rstest]
+#[tokio::test]
+async fn another_service_on_the_port_is_configuration(
+    #[values("disable", "prefer", "require")] sslmode: &str,
+    #[values(
+        b"HTTP/1.1 400 Bad Request\r\n\r\n".as_slice(), b"220 mail ESMTP\r\n", b"-ERR unknown command\r\n",
+        b"J\0\0\0\x0a8.0.36\0", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x15\x03\x03\0\x02\x02\x28"
+    )]
+    answer: &[u8],
+) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = answer.to_owned();
+    let service = tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let _ = client.read(&mut [0; 1024]).await;
+            let _ = client.write_all(&answer).await;
+        }
+    });
+    let url: DatabaseUrl = format!("postgres://u:s3cret@127.0.0.1:{port}/d?sslmode={sslmode}").parse().unwrap();
+    let error = bedplate::database::connect(&url).await.map(drop).unwrap_err();
+    service.abort();
+    let said = error.to_string();
+    assert!(
+        matches!(error, Error::Configuration { .. }) && said.contains("does not speak PostgreSQL's protocol"),
+        "{said}"
+    );
+}
+
 /// A server that ends the connection may be on its way down, or up.
 #[rstest]
 #[case::says_nothing(Vec::new())]

@@ -183,7 +183,7 @@ async fn a_value_of_another_type_is_refused(#[future(awt)] db: TestDatabase, #[c
     for (key, right) in known(place) {
         // Any JSON is data.
         let wrong = values.iter().filter(|value| kind(value) != kind(&right) && key != "event_data");
-        for value in wrong.chain([&json!(["a:1", 1])].into_iter().filter(|_| key == "tags")) {
+        for value in wrong.cloned().chain(arrays(key, &right)) {
             let mut object = good(place);
             object[key] = value.clone();
             for (call, _) in calls(place, &object, &token) {
@@ -193,6 +193,22 @@ async fn a_value_of_another_type_is_refused(#[future(awt)] db: TestDatabase, #[c
         }
     }
     assert_eq!(written(&mut app).await, 0);
+}
+
+/// Arrays with what no event has in its array: in another array too, into which jsonpath looks of its own accord.
+fn arrays(key: &str, right: &Value) -> Vec<Value> {
+    let first = match (key, right) {
+        ("tags" | "types" | "fail_if_events_match", Value::Array(items)) => &items[0],
+        _ => return Vec::new(),
+    };
+    let mut arrays =
+        vec![json!([[first]]), json!([first, [first]]), json!([first, 1]), json!([[[first]]]), json!([[]])];
+    match key {
+        "tags" => arrays.extend(["", "a", ":1", "a:", "a:\u{1}", "\u{1f}:1"].map(|tag| json!([tag]))),
+        "types" => arrays.extend(["", " ", "\t", "A\u{1}"].map(|name| json!([name]))),
+        _ => {}
+    }
+    arrays
 }
 
 fn kind(value: &Value) -> u8 {

@@ -242,3 +242,20 @@ async fn a_subscription_that_is_deleted_ends_its_subscribers(#[future(awt)] db: 
     let ended = tokio::time::timeout(Duration::from_secs(20), ended).await.expect("it idles");
     assert!(matches!(ended, Err(Error::NotFound { entity: "subscription", .. })), "{ended:?}");
 }
+
+/// By SQL too: a query with a misspelt key would skip events, or take all of them.
+#[rstest]
+#[case::misspelt("query = '[{\"typs\": [\"A\"]}]'")]
+#[case::of_anything("query = '[1, null, \"x\"]'")]
+#[case::nested("query = '[{\"types\": [[\"A\"]]}]'")]
+#[case::no_tag("query = '[{\"tags\": [\"a\"]}]'")]
+#[case::object("query = '{\"types\": [\"A\"]}'")]
+#[case::shows_nothing("name = U&'\\200b'")]
+#[tokio::test]
+async fn a_query_that_no_subscription_has_is_refused_by_the_table(#[future(awt)] db: TestDatabase, #[case] set: &str) {
+    let home = home(&db).await;
+    db.subscribe(&home.context, Subscription::new("mailer", of_types(&["A"]))).await.unwrap();
+    let update = format!("UPDATE event_subscriptions SET {set}");
+    let error = as_app(&db, &home).await.batch_execute(&update).await.unwrap_err().to_string();
+    assert!(error.contains("violates check constraint"), "{error}");
+}

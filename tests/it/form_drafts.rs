@@ -125,10 +125,32 @@ fn every_change_is_told() {
 #[case::moved(SEVEN, json!({"items": [{"type": "null"}, {"$ref": "#/items/0"}]}), "definition/prefixItems/1/$ref refers to #/items/0, where nothing is")]
 #[case::exclusive(SEVEN, json!({"minimum": 1, "exclusiveMinimum": true}), "definition/exclusiveMinimum does not follow the meta-schema: is no number, as in draft-04")]
 #[case::booleans(FOUR, json!({"properties": {"a": true}}), "definition/properties/a does not follow the meta-schema")]
+#[case::not_translated("https://json-schema.org/draft/2019-09/schema", json!({"items": [true], "$recursiveAnchor": true}),
+    "definition/$schema https://json-schema.org/draft/2019-09/schema is not draft 2020-12: draft 2019-09 is not translated")]
 #[case::unknown("http://json-schema.org/draft-03/schema#", json!({}), "definition/$schema http://json-schema.org/draft-03/schema# is not draft 2020-12")]
 fn what_cannot_be_translated_is_refused(#[case] draft: &str, #[case] definition: Value, #[case] reason: &str) {
     let said = compile(&with(draft, &definition)).unwrap_err().to_string();
     assert!(said.starts_with(reason), "{said}");
+}
+
+/// As generators of schemas write it: the identifier is the path that it stands at, or was at once.
+#[rstest]
+#[case(FOUR, "id")]
+#[case(SEVEN, "$id")]
+fn an_identifier_that_is_a_path_is_left_out(#[case] draft: &str, #[case] keyword: &str) {
+    let definition = json!({
+        "definitions": {"x": {keyword: "#/definitions/x", "type": "string"}},
+        "properties": {"a": {keyword: "#/properties/a", "allOf": [{"$ref": "#/definitions/x"}]}},
+    });
+    let schema = compile(&with(draft, &definition)).unwrap();
+    let remarks: Vec<_> = schema.remarks().iter().map(|one| format!("{}: {}", one.field, one.message)).collect();
+    let expected = |place: &str| {
+        format!(
+            "definition/{place}/{keyword}: was left out: #/{place} is a path, which finds its place without an identifier"
+        )
+    };
+    assert_eq!(remarks, [expected("definitions/x"), expected("properties/a")]);
+    assert_eq!(schema.violations(&json!({"a": 1})).len(), 1);
 }
 
 /// A resource is of the draft that it names, or else of the definition's.

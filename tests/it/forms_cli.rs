@@ -291,7 +291,10 @@ async fn a_suite_is_counted_for_each_validator(#[future(awt)] db: TestDatabase) 
     };
     assert_eq!(out(&right), lines(0));
     let verbose = out(&suite(&db, cases.path(), &["--verbose"]));
-    assert!(verbose.starts_with("refused: b: behind: definition/pattern it looks ahead or behind"), "{verbose}");
+    assert!(
+        verbose.starts_with("refused: b: behind: definition/pattern is refused: it looks ahead or behind"),
+        "{verbose}"
+    );
 
     std::fs::write(cases.path().join("c.json"), format!("[{WRONG}]")).unwrap();
     let wrong = suite(&db, cases.path(), &[]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bedplate::database::DatabaseName;
+use bedplate::database::maintain;
 use bedplate::database::migrate::{self, Direction, Source};
 use bedplate::database::seed::{self, Outcome, SeedFile, Set};
 use bedplate::database::status;
@@ -203,4 +204,84 @@ async fn every_file_is_run_again_on_request(#[future(awt)] db: TestDatabase) {
     assert_eq!(count(&again).keys().collect::<Vec<_>>(), [&Outcome::Repeated]);
     assert_eq!(number(&mut owner, "SELECT count(*) FROM tenants WHERE name = 'mine'").await, 0);
     assert_eq!(number(&mut owner, "SELECT count(*) FROM idempotency_keys").await, 2);
+}
+
+/// What ends the run's transaction, and what only psql understands, is named with its line; nothing is written.
+#[rstest]
+#[case::commit("INSERT INTO two VALUES (2);\nCOMMIT;", "line 2: COMMIT would end the transaction")]
+#[case::rollback("INSERT INTO two VALUES (2);\n\nROLLBACK", "line 3: ROLLBACK would end the transaction")]
+#[case::begin("BEGIN; INSERT INTO two VALUES (2); COMMIT;", "line 1: BEGIN would end the transaction")]
+#[case::end("INSERT INTO two VALUES (2); END", "line 1: END would end the transaction")]
+#[case::copy("COPY two FROM stdin;\n2\n\\.\n", "line 1")]
+#[case::command("\\set a 1\nINSERT INTO two VALUES (2);", "line 1")]
+#[tokio::test]
+async fn a_file_that_ends_the_transaction_is_refused(
+    #[future(awt)] db: TestDatabase,
+    #[case] sql: &str,
+    #[case] said: &str,
+) {
+    let mut owner = connection(&db.url).await;
+    execute(&mut owner, "CREATE TABLE two (n int); GRANT ALL ON two TO bedplate_system").await;
+    let files = [file("own/main/010_good.sql", "INSERT INTO two VALUES (1)"), file("own/main/020_bad.sql", sql)];
+    let error = seed::load_files(&db.url, DatabaseName::Main, &files).await.unwrap_err().to_string();
+    assert!(error.contains("own/main/020_bad.sql: ") && error.contains(said), "{error}");
+    assert_eq!(number(&mut owner, "SELECT count(*) FROM two").await, 0);
+}
+
+/// As `pg_dump` writes its files; a byte order mark, as some editors do; a savepoint.
+#[rstest]
+#[tokio::test]
+async fn settings_of_a_file_are_its_own(#[future(awt)] db: TestDatabase) {
+    let mut owner = connection(&db.url).await;
+    execute(&mut owner, "CREATE TABLE two (n int, zone text); GRANT ALL ON two TO bedplate_system").await;
+    let dump = "\u{feff}SELECT pg_catalog.set_config('search_path', '', false); SET TimeZone = 'Asia/Tokyo'; \
+                SAVEPOINT a; ROLLBACK TO a; INSERT INTO public.two VALUES (1, current_setting('TimeZone'));";
+    let plain = "INSERT INTO two VALUES (2, current_setting('TimeZone'))";
+    let files = [file("own/main/010_dump.sql", dump), file("own/main/020_plain.sql", plain)];
+    let loaded = seed::load_files(&db.url, DatabaseName::Main, &files).await.unwrap();
+    assert_eq!(count(&loaded), BTreeMap::from([(Outcome::Loaded, 2)]));
+    let zones = texts(&mut owner, "SELECT zone FROM two ORDER BY n").await;
+    assert!(zones[0] == "Asia/Tokyo" && zones[1] != "Asia/Tokyo", "{zones:?}");
+}
+
+/// 010 fills a table from which 020 moves the rows on: that is no table that lost its rows.
+#[rstest]
+#[tokio::test]
+async fn the_last_file_that_writes_a_table_decides(#[future(awt)] db: TestDatabase) {
+    let mut owner = connection(&db.url).await;
+    execute(
+        &mut owner,
+        "CREATE TABLE staged (n int); CREATE TABLE two (n int); GRANT ALL ON staged, two TO bedplate_system",
+    )
+    .await;
+    let files = [
+        file("own/main/010_staged.sql", "INSERT INTO staged VALUES (1)"),
+        file(
+            "own/main/020_moved.sql",
+            "WITH rows AS (DELETE FROM staged RETURNING n) INSERT INTO two SELECT n FROM rows",
+        ),
+    ];
+    let load = async || count(&seed::load_files(&db.url, DatabaseName::Main, &files).await.unwrap());
+    assert_eq!(load().await, BTreeMap::from([(Outcome::Loaded, 2)]));
+    assert_eq!(load().await, BTreeMap::from([(Outcome::Unchanged, 2)]));
+    execute(&mut owner, "TRUNCATE two").await;
+    assert!(load().await.contains_key(&Outcome::Restored));
+}
+
+/// What `bedplate maintain` deletes for its age is not loaded again: a message would be sent twice.
+#[rstest]
+#[tokio::test]
+async fn what_was_deleted_for_its_age_stays_away(#[future(awt)] db: TestDatabase) {
+    load(&db.url, DatabaseName::Main).await;
+    let mut owner = connection(&db.url).await;
+    execute(
+        &mut owner,
+        "SET ROLE bedplate_system; UPDATE outbox_events SET dead_at = NULL, published_at = now() - interval '1 s'",
+    )
+    .await;
+    let keep = maintain::Keep { outbox_days: 0, processed_days: 0, ..maintain::Keep::default() };
+    let kept = maintain::run(db.config(), keep, |_| {}).await.unwrap();
+    assert!(kept.outbox_events_pruned > 0 && kept.processed_events_pruned > 0, "{kept:?}");
+    assert_eq!(load(&db.url, DatabaseName::Main).await.keys().collect::<Vec<_>>(), [&Outcome::Unchanged]);
+    assert_eq!(number(&mut owner, "SELECT count(*) FROM outbox_events").await, 0);
 }

@@ -183,6 +183,31 @@ async fn a_hash_is_shown_nowhere(#[future(awt)] db: TestDatabase) {
     assert!(!shown.contains("argon2"), "{shown}");
 }
 
+/// A username that looks like another one is refused, by Rust and by SQL.
+#[rstest]
+#[case::nothing_to_see("zo\u{200b}e", "holds a character that shows nothing")]
+#[case::noncharacter("zo\u{fffe}e", "holds a character that shows nothing")]
+#[case::joiner("zo\u{13430}e", "holds a character that shows nothing")]
+#[case::tab("zoe\t", "holds a character that shows nothing")]
+#[case::two_characters("zoe\u{301}", "is not in the Unicode form NFC")]
+#[tokio::test]
+async fn a_username_that_looks_alike_is_refused(
+    #[future(awt)] db: TestDatabase,
+    #[case] alike: &str,
+    #[case] message: &str,
+) {
+    let home = home(&db).await;
+    let zoe = create(&db, &home, "zoe@example.com", "zo\u{e9} a").await.unwrap();
+    let refused = create(&db, &home, "other@example.com", alike).await;
+    assert!(matches!(&refused, Err(Error::Invalid { violations }) if violations[0].message == message), "{refused:?}");
+    let changes = UserChanges { username: Some(alike), ..UserChanges::default() };
+    let refused = db.tenant_tx("update", &home.context, async |tx| tx.users().update(zoe.id, changes).await).await;
+    assert!(matches!(&refused, Err(Error::Invalid { violations }) if violations[0].message == message), "{refused:?}");
+    let sql = format!("UPDATE users SET username = '{alike}' WHERE id = '{}'", zoe.id);
+    let refused = db.system_tx("sql", async |tx| run(tx.connection(), &sql).await).await;
+    assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+}
+
 /// An address that looks like another one is the same one: it is taken, and it signs in; clients of SQL write it as Rust
 /// does.
 #[rstest]

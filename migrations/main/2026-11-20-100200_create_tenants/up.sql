@@ -7,9 +7,9 @@ CREATE TABLE tenants (
     settings jsonb NOT NULL DEFAULT '{}'
         CONSTRAINT tenants_settings_json CHECK (json_is_readable(settings)),
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT tenants_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT tenants_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT tenants_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT tenants_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT tenants_pkey PRIMARY KEY (id),
     CONSTRAINT tenants_slug_key UNIQUE (slug),
     -- A slug is a DNS label, so that it can stand in a host name.

@@ -8,18 +8,18 @@ CREATE TABLE users (
     password_hash text NOT NULL,
     status text NOT NULL DEFAULT 'active',
     last_login_at timestamptz
-        CONSTRAINT users_last_login_at_time CHECK (last_login_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT users_last_login_at_time CHECK (last_login_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     deleted_at timestamptz
-        CONSTRAINT users_deleted_at_time CHECK (deleted_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT users_deleted_at_time CHECK (deleted_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT users_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT users_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT users_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT users_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT users_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT users_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     -- Stored normalised, so that a plain = finds it: lower() loses its index under RLS.
     CONSTRAINT users_email_check CHECK (email = lower(email) AND email IS NFC NORMALIZED AND email = visible_text(email) AND email ~ '^[^@\s]+@[^@\s]+$'),
-    CONSTRAINT users_username_check CHECK (visible_text(username) <> ''),
+    CONSTRAINT users_username_check CHECK (visible_text(username) <> '' AND visible_text(username) = replace(username, ' ', '') AND username IS NFC NORMALIZED),
     CONSTRAINT users_name_check CHECK (visible_text(name) <> ''),
     CONSTRAINT users_password_hash_check CHECK (starts_with(password_hash, '$argon2id$')),
     CONSTRAINT users_status_check CHECK (status IN ('active', 'invited', 'suspended', 'deactivated')),

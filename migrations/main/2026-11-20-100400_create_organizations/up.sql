@@ -8,9 +8,9 @@ CREATE TABLE organizations (
     metadata jsonb NOT NULL DEFAULT '{}'
         CONSTRAINT organizations_metadata_json CHECK (json_is_readable(metadata)),
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT organizations_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT organizations_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT organizations_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT organizations_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT organizations_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT organizations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT organizations_slug_key UNIQUE (tenant_id, slug),
@@ -51,7 +51,7 @@ CREATE TABLE user_organizations (
     organization_id uuid NOT NULL,
     role text NOT NULL DEFAULT 'member',
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT user_organizations_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT user_organizations_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT user_organizations_pkey PRIMARY KEY (tenant_id, user_id, organization_id),
     CONSTRAINT user_organizations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT user_organizations_user_id_fkey FOREIGN KEY (tenant_id, user_id)

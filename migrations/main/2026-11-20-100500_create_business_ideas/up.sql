@@ -7,11 +7,11 @@ CREATE TABLE business_ideas (
     status text NOT NULL DEFAULT 'draft',
     lock_version int NOT NULL DEFAULT 0,
     deleted_at timestamptz
-        CONSTRAINT business_ideas_deleted_at_time CHECK (deleted_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT business_ideas_deleted_at_time CHECK (deleted_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT business_ideas_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT business_ideas_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT business_ideas_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT business_ideas_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT business_ideas_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT business_ideas_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT business_ideas_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES users (tenant_id, id),

@@ -5,20 +5,20 @@ CREATE TABLE evaluations (
     status text NOT NULL DEFAULT 'pending',
     priority text NOT NULL DEFAULT 'normal',
     started_at timestamptz
-        CONSTRAINT evaluations_started_at_time CHECK (started_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT evaluations_started_at_time CHECK (started_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     completed_at timestamptz
-        CONSTRAINT evaluations_completed_at_time CHECK (completed_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT evaluations_completed_at_time CHECK (completed_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     results jsonb
         CONSTRAINT evaluations_results_json CHECK (json_is_readable(results)),
     error_message text,
     attempts int NOT NULL DEFAULT 0,
     claimed_by varchar(255),
     lease_expires_at timestamptz
-        CONSTRAINT evaluations_lease_expires_at_time CHECK (lease_expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT evaluations_lease_expires_at_time CHECK (lease_expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT evaluations_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT evaluations_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT evaluations_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT evaluations_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT evaluations_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT evaluations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT evaluations_business_idea_id_fkey FOREIGN KEY (tenant_id, business_idea_id)

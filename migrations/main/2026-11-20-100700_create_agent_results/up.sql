@@ -12,14 +12,14 @@ CREATE TABLE agent_results (
     insights jsonb
         CONSTRAINT agent_results_insights_json CHECK (json_is_readable(insights)),
     started_at timestamptz
-        CONSTRAINT agent_results_started_at_time CHECK (started_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT agent_results_started_at_time CHECK (started_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     completed_at timestamptz
-        CONSTRAINT agent_results_completed_at_time CHECK (completed_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT agent_results_completed_at_time CHECK (completed_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     error_message text,
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT agent_results_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT agent_results_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT agent_results_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT agent_results_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT agent_results_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT agent_results_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT agent_results_evaluation_id_fkey FOREIGN KEY (tenant_id, evaluation_id)

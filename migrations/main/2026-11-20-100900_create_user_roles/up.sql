@@ -4,7 +4,7 @@ CREATE TABLE user_roles (
     user_id uuid NOT NULL,
     role varchar(50) NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT user_roles_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT user_roles_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT user_roles_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT user_roles_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT user_roles_user_id_fkey FOREIGN KEY (tenant_id, user_id)

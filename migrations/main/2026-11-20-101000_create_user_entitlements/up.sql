@@ -10,9 +10,9 @@ CREATE TABLE user_entitlements (
     order_rate_limit int NOT NULL DEFAULT 100,
     max_open_orders int NOT NULL DEFAULT 100,
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT user_entitlements_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT user_entitlements_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT user_entitlements_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT user_entitlements_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT user_entitlements_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT user_entitlements_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT user_entitlements_user_id_fkey FOREIGN KEY (tenant_id, user_id)

@@ -8,16 +8,16 @@ CREATE TABLE api_keys (
     key_hash bytea NOT NULL,
     scopes text[] NOT NULL DEFAULT '{}',
     expires_at timestamptz
-        CONSTRAINT api_keys_expires_at_time CHECK (expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT api_keys_expires_at_time CHECK (expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     last_used_at timestamptz
-        CONSTRAINT api_keys_last_used_at_time CHECK (last_used_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT api_keys_last_used_at_time CHECK (last_used_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     revoked_at timestamptz
-        CONSTRAINT api_keys_revoked_at_time CHECK (revoked_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT api_keys_revoked_at_time CHECK (revoked_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     replaced_by uuid,
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT api_keys_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT api_keys_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT api_keys_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT api_keys_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT api_keys_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT api_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT api_keys_organization_id_fkey FOREIGN KEY (tenant_id, organization_id)

@@ -6,7 +6,7 @@ CREATE TABLE sessions (
     sess jsonb NOT NULL
         CONSTRAINT sessions_sess_json CHECK (json_is_readable(sess)),
     expire timestamp(6) NOT NULL
-        CONSTRAINT sessions_expire_time CHECK (expire BETWEEN '0001-01-01' AND '9999-12-31'),
+        CONSTRAINT sessions_expire_time CHECK (expire BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'),
     CONSTRAINT sessions_pkey PRIMARY KEY (sid)
 );
 CREATE INDEX sessions_expire_idx ON sessions (expire);
@@ -32,11 +32,13 @@ CREATE TABLE __bedplate_revoked_sessions (
 CREATE INDEX __bedplate_revoked_sessions_revoked_at_idx ON __bedplate_revoked_sessions (revoked_at);
 COMMENT ON INDEX __bedplate_revoked_sessions_pkey IS 'Whether a session was revoked.';
 COMMENT ON INDEX __bedplate_revoked_sessions_revoked_at_idx IS 'Old entries, for the prune.';
-COMMENT ON TABLE __bedplate_revoked_sessions IS 'Sessions that were deleted, or got another id, before they were over.';
+COMMENT ON TABLE __bedplate_revoked_sessions IS 'Sessions that were deleted, or got another id, before they were over or within an hour afterwards.';
 COMMENT ON COLUMN __bedplate_revoked_sessions.sid_hash IS 'SHA-256 of the session''s id.';
 COMMENT ON COLUMN __bedplate_revoked_sessions.revoked_at IS 'When; bedplate maintain forgets it some days later.';
 GRANT SELECT, INSERT, DELETE ON __bedplate_revoked_sessions TO bedplate_session;
 
+-- A request that loaded a session while it was good may save it a while after it was over: so sessions that were over
+-- for up to an hour are remembered too.
 CREATE FUNCTION remember_revoked_session() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -44,9 +46,9 @@ CREATE FUNCTION remember_revoked_session() RETURNS trigger
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         INSERT INTO public.__bedplate_revoked_sessions (sid_hash)
-        SELECT sha256(convert_to(sid, 'UTF8')) FROM public.sessions WHERE expire > now() AT TIME ZONE 'UTC'
+        SELECT sha256(convert_to(sid, 'UTF8')) FROM public.sessions WHERE expire > (now() - interval '1 hour') AT TIME ZONE 'UTC'
             ON CONFLICT DO NOTHING;
-    ELSIF OLD.expire > now() AT TIME ZONE 'UTC' AND (TG_OP = 'DELETE' OR NEW.sid <> OLD.sid) THEN
+    ELSIF OLD.expire > (now() - interval '1 hour') AT TIME ZONE 'UTC' AND (TG_OP = 'DELETE' OR NEW.sid <> OLD.sid) THEN
         INSERT INTO public.__bedplate_revoked_sessions (sid_hash) VALUES (sha256(convert_to(OLD.sid, 'UTF8')))
             ON CONFLICT DO NOTHING;
     END IF;

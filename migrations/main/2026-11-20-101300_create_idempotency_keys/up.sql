@@ -6,7 +6,7 @@ CREATE TABLE idempotency_keys (
     response jsonb
         CONSTRAINT idempotency_keys_response_json CHECK (json_is_readable(response)),
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT idempotency_keys_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT idempotency_keys_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT idempotency_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT idempotency_keys_key_key UNIQUE (tenant_id, key),

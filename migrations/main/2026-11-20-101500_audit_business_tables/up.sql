@@ -36,7 +36,7 @@ COMMENT ON INDEX __bedplate_audit_columns_seen_at_idx IS 'The columns of a table
 COMMENT ON TABLE __bedplate_audit_columns IS 'The columns of audited tables: a row for each change that was seen, and one for the begin.';
 COMMENT ON COLUMN __bedplate_audit_columns.entity_type IS 'The table.';
 COMMENT ON COLUMN __bedplate_audit_columns.seen_at IS 'The first write that saw these columns.';
-COMMENT ON COLUMN __bedplate_audit_columns.columns IS 'By attnum, which no rename changes and no other column gets: name, type, modifier.';
+COMMENT ON COLUMN __bedplate_audit_columns.columns IS 'By attnum, which no rename changes and no other column gets: name, type, modifier; [] for a dropped one.';
 COMMENT ON COLUMN __bedplate_audit_columns.checksum IS 'What each write compares, because it is quicker; NULL: not written by audit().';
 GRANT SELECT ON __bedplate_audit_columns TO bedplate_app, bedplate_system;
 GRANT SELECT, INSERT ON __bedplate_audit_columns TO bedplate_definer;
@@ -46,10 +46,11 @@ CREATE FUNCTION audit_columns(audited regclass) RETURNS jsonb
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    -- A partition may count its columns otherwise than its table does.
-    RETURN (SELECT jsonb_object_agg(attnum, jsonb_build_array(attname, atttypid::bigint, atttypmod))
+    -- A partition may count its columns otherwise than its table does. A dropped column stays, as [].
+    RETURN (SELECT jsonb_object_agg(attnum, CASE WHEN attisdropped THEN '[]'
+                                                 ELSE jsonb_build_array(attname, atttypid::bigint, atttypmod) END)
               FROM pg_attribute
-             WHERE attrelid = coalesce(pg_partition_root(audited), audited) AND attnum > 0 AND NOT attisdropped);
+             WHERE attrelid = coalesce(pg_partition_root(audited), audited) AND attnum > 0);
 END
 $$;
 COMMENT ON FUNCTION audit_columns(regclass) IS 'The columns of a table, as __bedplate_audit_columns has them.';
@@ -92,7 +93,7 @@ DECLARE
     new_key text := concat_ws(':', new_row ->> TG_ARGV[1], new_row ->> TG_ARGV[2]);
     seen bigint := (SELECT bit_xor(hashtextextended(attname::text, (attnum::bigint << 32) + atttypid::bigint + (atttypmod::bigint << 40)))
                       FROM pg_attribute
-                     WHERE attrelid = coalesce(pg_partition_root(TG_RELID), TG_RELID) AND attnum > 0 AND NOT attisdropped);
+                     WHERE attrelid = coalesce(pg_partition_root(TG_RELID), TG_RELID) AND attnum > 0);
     same text[];
 BEGIN
     IF seen IS DISTINCT FROM (SELECT c.checksum FROM public.__bedplate_audit_columns AS c
@@ -216,11 +217,16 @@ DECLARE
     keys text;
     columns_now jsonb;
     columns_then jsonb;
+    columns_seen_at timestamptz;
+    -- A dump leaves dropped columns out, so a restored table counts anew: the last write before that.
+    restored_after timestamptz;
     -- The first write after the moment that saw other columns.
     changed_at timestamptz;
     state jsonb;
     since bigint;
     first_action text;
+    -- The last one at or before the moment.
+    last_action text;
     missing text;
     entry record;
 BEGIN
@@ -237,11 +243,14 @@ BEGIN
     IF moment >= statement_timestamp() THEN
         columns_then := columns_now;
     ELSE
-        SELECT c.columns INTO columns_then FROM public.__bedplate_audit_columns AS c
+        SELECT c.columns, c.seen_at INTO columns_then, columns_seen_at FROM public.__bedplate_audit_columns AS c
          WHERE c.entity_type = audit_as_of.entity_type AND c.seen_at <= moment ORDER BY c.seen_at DESC LIMIT 1;
         SELECT min(c.seen_at) INTO changed_at FROM public.__bedplate_audit_columns AS c
          WHERE c.entity_type = audit_as_of.entity_type AND c.seen_at > moment AND c.columns IS DISTINCT FROM columns_then;
     END IF;
+    SELECT max(c.seen_at) INTO restored_after FROM public.__bedplate_audit_columns AS c
+     WHERE c.entity_type = audit_as_of.entity_type
+       AND EXISTS (SELECT FROM jsonb_each(c.columns) AS d WHERE d.value = '[]' AND columns_now -> d.key IS DISTINCT FROM '[]');
 
     SELECT string_agg(format('%I = split_part($2, '':'', %s)::%s', attname, n, format_type(atttypid, NULL)), ' AND ')
       INTO keys
@@ -270,6 +279,16 @@ BEGIN
             WHEN 'delete' THEN entry.old_value
             ELSE state END;
     END LOOP;
+    -- TRUNCATE and a disabled trigger leave no entry: then the row and its entries contradict each other.
+    SELECT l.action INTO last_action FROM public.audit_log AS l
+     WHERE l.tenant_id = tenant AND l.entity_type = audit_as_of.entity_type AND l.entity_id = audit_as_of.entity_id
+       AND l.sequence = since;
+    IF moment < statement_timestamp() AND (state IS NULL) <> (last_action = 'delete') THEN
+        RAISE EXCEPTION 'rows of % were written past the audit log: it cannot tell what the row was at %',
+                audit_as_of.entity_type, moment
+            USING ERRCODE = 'check_violation', TABLE = 'audit_log', COLUMN = 'created_at',
+                  CONSTRAINT = 'audit_log_complete';
+    END IF;
     IF state IS NULL THEN
         RETURN NULL;
     END IF;
@@ -284,7 +303,7 @@ BEGIN
     END IF;
     -- The columns are known where they are the same before and after the moment: by what was seen, by any entry of the
     -- table until the change was seen, or by the table itself.
-    IF columns_then IS NULL
+    IF columns_then IS NULL OR columns_seen_at <= restored_after
        OR (changed_at IS NOT NULL OR columns_now <> columns_then) AND moment < statement_timestamp() AND NOT EXISTS (
            SELECT FROM public.audit_log AS l
             WHERE l.tenant_id = tenant AND l.entity_type = audit_as_of.entity_type
@@ -304,6 +323,7 @@ BEGIN
           FROM public.audit_log AS l
          WHERE l.tenant_id = tenant AND l.entity_type = audit_as_of.entity_type AND l.entity_id = audit_as_of.entity_id
            AND l.sequence <= since AND l.action IN ('insert', 'update', 'delete', 'baseline')
+           AND l.created_at > coalesce(restored_after, '-infinity')
          ORDER BY l.sequence DESC
     LOOP
         SELECT string_agg(value ->> 0, ', ' ORDER BY value ->> 0) INTO missing

@@ -14,12 +14,12 @@ CREATE TABLE form_definitions (
     validator text NOT NULL GENERATED ALWAYS AS (form_validator(tenant_id, id)) STORED,
     status text NOT NULL DEFAULT 'draft',
     published_at timestamptz
-        CONSTRAINT form_definitions_published_at_time CHECK (published_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT form_definitions_published_at_time CHECK (published_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     lock_version int NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT form_definitions_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT form_definitions_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT form_definitions_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT form_definitions_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT form_definitions_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT form_definitions_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT form_definitions_name_key UNIQUE (tenant_id, name, version),

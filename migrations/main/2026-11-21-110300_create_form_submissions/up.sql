@@ -18,9 +18,9 @@ CREATE TABLE form_submissions (
         END) STORED,
     lock_version int NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT form_submissions_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT form_submissions_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT form_submissions_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT form_submissions_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT form_submissions_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT form_submissions_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE,
     CONSTRAINT form_submissions_form_definition_id_fkey FOREIGN KEY (tenant_id, form_definition_id, form_version)

@@ -95,19 +95,22 @@ COMMENT ON FUNCTION rarest_event_tag(uuid, text[], bigint) IS
 REVOKE EXECUTE ON FUNCTION rarest_event_tag(uuid, text[], bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION rarest_event_tag(uuid, text[], bigint) TO bedplate_app, bedplate_definer;
 
--- Lax: a filter looks into an array, but .type() says what it is.
+-- A filter looks into an array in an array, .type() says what it is: so types are asked for before any filter.
 CREATE FUNCTION is_event_condition(condition jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN jsonb_path_match(condition, '$.fail_if_events_match.type() == "array"
-        && !exists($.fail_if_events_match[*] ? (@.type() != "object"
-               || exists(@.tags) && @.tags.type() != "array" || exists(@.types) && @.types.type() != "array"))
-        && !exists($.fail_if_events_match[*].tags[*] ? (@.type() != "string" || !(@ like_regex "^[^:]+:.")))
-        && !exists($.fail_if_events_match[*].types[*] ? (@.type() != "string" || @ == ""))
+        && !exists($.fail_if_events_match[*].type() ? (@ != "object"))
+        && !exists($.fail_if_events_match[*] ? (exists(@.tags) && @.tags.type() != "array"
+               || exists(@.types) && @.types.type() != "array"))
+        && !exists($.fail_if_events_match[*].tags[*].type() ? (@ != "string"))
+        && !exists($.fail_if_events_match[*].types[*].type() ? (@ != "string"))
+        && !exists($.fail_if_events_match[*].tags[*] ? (!(@ like_regex "^[^:\x01-\x1f]+:[^\x01-\x1f]+$")))
+        && !exists($.fail_if_events_match[*].types[*] ? (!(@ like_regex "^[^\x01-\x1f]*[^\\s\x01-\x1f][^\x01-\x1f]*$")))
         && !exists($.keyvalue() ? (@.key != "fail_if_events_match" && @.key != "after"))
         && !exists($.fail_if_events_match[*].keyvalue() ? (@.key != "types" && @.key != "tags"))', silent => true);
-COMMENT ON FUNCTION is_event_condition(jsonb) IS 'For append_events(): whether a condition has items whose tags and types are arrays of what events can have, and no other keys.';
+COMMENT ON FUNCTION is_event_condition(jsonb) IS 'For append_events() and event_subscriptions: whether a condition has items whose tags and types are arrays of what events can have, and no other keys.';
 REVOKE EXECUTE ON FUNCTION is_event_condition(jsonb) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION is_event_condition(jsonb) TO bedplate_definer;
+GRANT EXECUTE ON FUNCTION is_event_condition(jsonb) TO bedplate_app, bedplate_system, bedplate_definer;
 
 -- A misspelt key that is ignored loses data, or switches a condition off.
 CREATE FUNCTION refuse_unknown_event_keys(place text, objects jsonb, known text[]) RETURNS void
@@ -281,7 +284,7 @@ BEGIN
         AND array_to_string(types, E'\x1f') ~ '^([^\x1f]*[^\s\x1f][^\x1f]*(\x1f|$))+$'
         AND 255 >= ALL (SELECT length(t) FROM unnest(tags) AS t)) IS NOT TRUE
     THEN
-        RAISE EXCEPTION 'append_events() takes an array of 1 to 1000 objects with an event_type, metadata that are an object, and at most 1000 tags of the form key:value; at most 255 characters each, no control characters, fewer than 100 levels of JSON, no number beyond 1e308'
+        RAISE EXCEPTION 'append_events() takes an array of 1 to 1000 objects with an event_type, metadata that are an object, and at most 1000 tags of the form key:value; at most 255 characters each, no control characters, at most 100 levels of JSON, no number that 64 bits do not hold exactly'
             USING ERRCODE = 'check_violation', TABLE = 'events', COLUMN = 'events', CONSTRAINT = 'events_events_check';
     END IF;
     shared := tags || ARRAY(SELECT E'\x01' || t FROM unnest(types) AS t);

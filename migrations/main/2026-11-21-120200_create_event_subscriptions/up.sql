@@ -11,15 +11,15 @@ CREATE TABLE event_subscriptions (
     claimed_by varchar(255),
     claims int NOT NULL DEFAULT 0,
     lease_expires_at timestamptz
-        CONSTRAINT event_subscriptions_lease_expires_at_time CHECK (lease_expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT event_subscriptions_lease_expires_at_time CHECK (lease_expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT event_subscriptions_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT event_subscriptions_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT event_subscriptions_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT event_subscriptions_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT event_subscriptions_pkey PRIMARY KEY (tenant_id, name, partition),
-    CONSTRAINT event_subscriptions_name_check CHECK (name <> ''),
+    CONSTRAINT event_subscriptions_name_check CHECK (visible_text(name) <> ''),
     CONSTRAINT event_subscriptions_partition_check CHECK (partition >= 0 AND partition < partitions),
-    CONSTRAINT event_subscriptions_query_check CHECK (jsonb_typeof(query) = 'array'),
+    CONSTRAINT event_subscriptions_query_check CHECK (is_event_condition(jsonb_build_object('fail_if_events_match', query))),
     CONSTRAINT event_subscriptions_position_check CHECK (position >= 0),
     CONSTRAINT event_subscriptions_claims_check CHECK (claims >= 0),
     CONSTRAINT event_subscriptions_claimed_by_check CHECK ((claimed_by IS NULL) = (lease_expires_at IS NULL))

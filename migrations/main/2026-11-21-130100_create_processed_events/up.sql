@@ -6,7 +6,7 @@ CREATE TABLE processed_events (
     event_id uuid NOT NULL,
     event_type varchar(255) NOT NULL,
     processed_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT processed_events_processed_at_time CHECK (processed_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT processed_events_processed_at_time CHECK (processed_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT processed_events_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT processed_events_event_id_key UNIQUE (tenant_id, consumer_group, event_id),
     CONSTRAINT processed_events_consumer_group_check CHECK (visible_text(consumer_group) <> ''),

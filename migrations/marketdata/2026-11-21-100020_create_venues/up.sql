@@ -6,9 +6,9 @@ CREATE TABLE venues (
     timezone varchar(64) NOT NULL,
     status text NOT NULL DEFAULT 'active',
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT venues_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT venues_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT venues_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT venues_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT venues_pkey PRIMARY KEY (code),
     CONSTRAINT venues_code_check CHECK (code ~ '^[A-Z0-9]{4}$'),
     CONSTRAINT venues_name_check CHECK (visible_text(name) <> ''),

@@ -8,9 +8,9 @@ CREATE TABLE instruments (
     venue_code varchar(4) NOT NULL,
     status text NOT NULL DEFAULT 'active',
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT instruments_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT instruments_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT instruments_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT instruments_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT instruments_pkey PRIMARY KEY (symbol),
     CONSTRAINT instruments_venue_code_fkey FOREIGN KEY (venue_code) REFERENCES venues (code),
     -- One spelling, so that a plain = finds it.

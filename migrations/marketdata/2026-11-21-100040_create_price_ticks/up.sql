@@ -3,7 +3,7 @@
 CREATE TABLE price_ticks (
     instrument_symbol varchar(64) NOT NULL,
     ts timestamptz NOT NULL
-        CONSTRAINT price_ticks_ts_time CHECK (ts BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT price_ticks_ts_time CHECK (ts BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     bid numeric(20,8),
     ask numeric(20,8),
     last numeric(20,8),

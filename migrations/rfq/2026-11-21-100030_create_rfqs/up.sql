@@ -8,11 +8,11 @@ CREATE TABLE rfqs (
     status text NOT NULL DEFAULT 'open',
     requested_by uuid NOT NULL,
     expires_at timestamptz NOT NULL
-        CONSTRAINT rfqs_expires_at_time CHECK (expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT rfqs_expires_at_time CHECK (expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT rfqs_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT rfqs_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT rfqs_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT rfqs_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT rfqs_pkey PRIMARY KEY (tenant_id, id),
     -- One spelling, so that a plain = finds it.
     CONSTRAINT rfqs_instrument_symbol_check CHECK (instrument_symbol ~ '^[A-Z0-9][A-Z0-9./_-]*$'),

@@ -6,12 +6,12 @@ CREATE TABLE rfq_quotes (
     price numeric(20,8) NOT NULL,
     quantity numeric(20,4) NOT NULL,
     valid_until timestamptz NOT NULL
-        CONSTRAINT rfq_quotes_valid_until_time CHECK (valid_until BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT rfq_quotes_valid_until_time CHECK (valid_until BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     status text NOT NULL DEFAULT 'live',
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT rfq_quotes_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT rfq_quotes_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     updated_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT rfq_quotes_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT rfq_quotes_updated_at_time CHECK (updated_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT rfq_quotes_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT rfq_quotes_rfq_id_fkey FOREIGN KEY (tenant_id, rfq_id)
         REFERENCES rfqs (tenant_id, id) ON DELETE CASCADE,

@@ -13,19 +13,19 @@ CREATE TABLE outbox_events (
     payload jsonb NOT NULL
         CONSTRAINT outbox_events_payload_json CHECK (json_is_readable(payload)),
     created_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT outbox_events_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT outbox_events_created_at_time CHECK (created_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     available_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT outbox_events_available_at_time CHECK (available_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT outbox_events_available_at_time CHECK (available_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     claimed_by varchar(255),
     claim_id uuid,
     lease_expires_at timestamptz
-        CONSTRAINT outbox_events_lease_expires_at_time CHECK (lease_expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT outbox_events_lease_expires_at_time CHECK (lease_expires_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     retry_count int NOT NULL DEFAULT 0,
     last_error text,
     published_at timestamptz
-        CONSTRAINT outbox_events_published_at_time CHECK (published_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT outbox_events_published_at_time CHECK (published_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     dead_at timestamptz
-        CONSTRAINT outbox_events_dead_at_time CHECK (dead_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT outbox_events_dead_at_time CHECK (dead_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT outbox_events_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT outbox_events_event_id_key UNIQUE (tenant_id, event_id),
     CONSTRAINT outbox_events_event_type_check CHECK (visible_text(event_type) <> ''),
@@ -93,7 +93,7 @@ CREATE TABLE outbox_stopped_endpoints (
     name varchar(300) NOT NULL,
     reason text NOT NULL,
     stopped_at timestamptz NOT NULL DEFAULT now()
-        CONSTRAINT outbox_stopped_endpoints_stopped_at_time CHECK (stopped_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 00:00+00'),
+        CONSTRAINT outbox_stopped_endpoints_stopped_at_time CHECK (stopped_at BETWEEN '0001-01-01 00:00+00' AND '9999-12-31 23:59:59.999999+00'),
     CONSTRAINT outbox_stopped_endpoints_pkey PRIMARY KEY (id),
     CONSTRAINT outbox_stopped_endpoints_id_check CHECK (btrim(id) <> ''),
     CONSTRAINT outbox_stopped_endpoints_name_check CHECK (btrim(name) <> '')

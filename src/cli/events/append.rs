@@ -10,6 +10,7 @@ use crate::cli::json::Json;
 use crate::database::Channel;
 use crate::error::{Error, Result};
 use crate::events::{AppendCondition, EventToken, NewEvent, QueryItem};
+use crate::validation::exact_json;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -79,5 +80,5 @@ fn data(text: &str) -> Result<Value> {
         }
         None => ("--data", text.to_owned()),
     };
-    serde_json::from_str(&json).map_err(|error| Error::configuration(format!("{named} is no JSON: {error}")))
+    exact_json(&json).map_err(|error| Error::configuration(format!("{named}: {error}")))
 }

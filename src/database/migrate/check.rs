@@ -3,6 +3,7 @@
 use super::batch::Batches;
 use super::folder::Migration;
 use super::history::Way;
+use super::reader::Reader;
 use super::script::Script;
 use super::statement::{Kind, Mark, Statement};
 use crate::error::{Error, Result};
@@ -120,4 +121,24 @@ fn refusal(statement: &Statement, transaction: bool, in_block: bool, first: bool
 
 pub(super) fn failed(migration: &Migration, message: &str) -> Error {
     Error::Migration { name: migration.name.clone(), message: message.to_owned() }
+}
+
+/// The first statement of a file that begins or ends a transaction, with its line: for files that are a part of one.
+///
+/// # Errors
+/// [`Error::Invalid`] for what is not SQL: a quote that does not end, a command of psql, rows of COPY.
+pub(crate) fn transaction_control(sql: &str) -> Result<Option<(usize, String)>> {
+    let mut reader = Reader::of_text("", sql, false);
+    while let Some(statement) = reader.next()? {
+        let words: Vec<&str> = statement.words.iter().take(2).map(String::as_str).collect();
+        let ends = match words.as_slice() {
+            ["ROLLBACK" | "ABORT", ..] => !statement.words.iter().take(8).any(|word| word == "TO"),
+            ["PREPARE", "TRANSACTION"] => true,
+            _ => matches!(statement.kind(), Kind::Begin | Kind::Commit),
+        };
+        if ends {
+            return Ok(Some((statement.line, statement.excerpt())));
+        }
+    }
+    Ok(None)
 }

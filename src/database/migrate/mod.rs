@@ -58,6 +58,7 @@ mod work;
 use std::time::Duration;
 
 pub use baseline::{Repair, baseline, repair};
+pub(crate) use check::transaction_control;
 pub use create::create;
 #[cfg(feature = "cli")]
 pub(crate) use drift::visible;

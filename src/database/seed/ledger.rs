@@ -5,6 +5,7 @@
 //! truncated is empty: whoever did it, and with whatever tool.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use diesel::sql_types::{Array, BigInt, Bool, Jsonb, Text};
 use diesel::{QueryableByName, sql_query};
@@ -104,12 +105,21 @@ impl Ledger {
     /// Whether the tables that a file filled are still those, and have rows.
     pub(super) fn has_rows_of(&self, name: &str) -> bool {
         self.entries.get(name).is_some_and(|row| {
-            row.entry.tables.iter().all(|(name, then)| {
+            row.entry.tables.iter().all(|(table, then)| {
+                let fills = then.filled && !self.empties_later(name, table);
                 self.now
-                    .get(name)
-                    .is_some_and(|now| (now.made == then.made || !row.in_place) && (now.filled || !then.filled))
+                    .get(table)
+                    .is_some_and(|now| (now.made == then.made || !row.in_place) && (now.filled || !fills))
             })
         })
+    }
+
+    /// Whether a later file of the same folder leaves a table empty, as one does that moves the rows on.
+    fn empties_later(&self, file: &str, table: &str) -> bool {
+        let folder = |name: &str| name.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+        let later = self.entries.range::<str, _>((Bound::Excluded(file), Bound::Unbounded));
+        let last = later.take_while(|(name, _)| folder(name) == folder(file));
+        last.filter_map(|(_, row)| row.entry.tables.get(table)).last().is_some_and(|table| !table.filled)
     }
 
     /// Of a ledger that came out of a dump, the oids of now: from here on they say something again.
@@ -141,13 +151,37 @@ pub(super) async fn record(connection: &mut AsyncPgConnection, entry: &Entry) ->
     Ok(())
 }
 
+/// From here on these tables may be empty: what `bedplate maintain` deletes, no file brings back.
+pub(super) async fn let_go(connection: &mut AsyncPgConnection, tables: &[&str]) -> Result<()> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = Bool)]
+        found: bool,
+    }
+    let there = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('__bedplate_seeds') AND attname = 'tables') \
+                     AS found";
+    let found: Found = sql_query(there).get_result(connection).await?;
+    if found.found {
+        sql_query(
+            "UPDATE __bedplate_seeds SET tables = ( \
+                 SELECT jsonb_object_agg(key, CASE WHEN key = ANY ($1) THEN value || '{\"filled\": false}' ELSE value END) \
+                   FROM jsonb_each(tables)) \
+              WHERE jsonb_exists_any(tables, $1)",
+        )
+        .bind::<Array<Text>, _>(tables)
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
+
 /// The tables of these files that lost their rows in this run, as broken rules: no rule between rows is broken where
 /// there are no rows.
 pub(super) async fn emptied(connection: &mut AsyncPgConnection, files: &[SeedFile]) -> Result<Vec<String>> {
     let ledger = Ledger::read(connection).await?;
     let loaded = files.iter().filter_map(|file| ledger.entry(&file.name));
     let filled = loaded.flat_map(|entry| {
-        let tables = entry.tables.iter().filter(|(_, table)| table.filled);
+        let tables = entry.tables.iter().filter(|(name, then)| then.filled && !ledger.empties_later(&entry.name, name));
         tables.map(|(table, _)| (&entry.name, table))
     });
     let empty = filled.filter(|(_, table)| !ledger.now.get(*table).is_some_and(|now| now.filled));

@@ -17,6 +17,7 @@ pub use files::{SeedFile, Set, files, sets};
 
 use super::config::Environment;
 use super::connect::connect;
+use super::migrate::transaction_control;
 use super::name::DatabaseName;
 use super::url::DatabaseUrl;
 use crate::error::{Error, Result};
@@ -125,11 +126,14 @@ async fn load_file(
         Some(_) if ledger.has_rows_of(&file.name) => return Ok(Outcome::Unchanged),
         Some(_) => Outcome::Restored,
     };
+    let sql = file.sql.strip_prefix('\u{feff}').unwrap_or(&file.sql);
+    check_sql(&file.name, sql)?;
     let before = ledger::written(connection).await?;
     let run = async {
         connection.batch_execute("SET LOCAL ROLE bedplate_system").await?;
-        connection.batch_execute(&file.sql).await?;
-        connection.batch_execute("RESET ROLE").await
+        connection.batch_execute(sql).await?;
+        // What a file sets, as pg_dump's search_path, is its own.
+        connection.batch_execute("RESET ROLE; RESET ALL").await
     };
     run.await.map_err(|error| in_file(&file.name, &error))?;
     let after = ledger::written(connection).await?;
@@ -137,6 +141,22 @@ async fn load_file(
     let tables = ledger::tables(connection, names.collect()).await?;
     ledger::record(connection, &Entry { name: file.name.clone(), checksum, tables }).await?;
     Ok(outcome)
+}
+
+/// Before rows of these tables are deleted for their age: no file that filled them is run again for that.
+pub(super) async fn let_go(owner: &mut AsyncPgConnection, tables: &[&str]) -> Result<()> {
+    ledger::let_go(owner, tables).await
+}
+
+/// Refuses what would end the run's transaction, and what only psql understands.
+fn check_sql(name: &str, sql: &str) -> Result<()> {
+    let refused = |why: String| Error::Seed { message: format!("{name}: {why}") };
+    match transaction_control(sql).map_err(|error| refused(error.to_string().trim_start().to_owned()))? {
+        Some((line, statement)) => Err(refused(format!(
+            "line {line}: {statement} would end the transaction that all files are loaded in: take it out"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn in_file(name: &str, error: &diesel::result::Error) -> Error {

@@ -37,10 +37,7 @@ impl Dialect {
             return Ok(Self::STANDARD);
         }
         let refuse = |reason: String| resource.refuse("$schema", reason);
-        let Some(meta_schema) = documents.resource(meta) else {
-            let refusal = refuse(format!("{meta} is not draft 2020-12, and was not supplied along with the schema"));
-            return Err(Refusal { missing: Some(meta.to_owned()), ..refusal });
-        };
+        let Some(meta_schema) = documents.resource(meta) else { return Err(unknown(resource, meta)) };
         let Some(vocabularies) = meta_schema.schema.get("$vocabulary").and_then(Value::as_object) else {
             return Ok(Self::STANDARD);
         };
@@ -62,11 +59,23 @@ impl Dialect {
     }
 }
 
+fn unknown(place: &Place<'_>, meta: &str) -> Refusal {
+    let advice = if meta.contains("json-schema.org/draft/2019-09") {
+        ": draft 2019-09 is not translated; write draft 2020-12"
+    } else {
+        ", and was not supplied along with the schema"
+    };
+    let refusal = place.refuse("$schema", format!("{meta} is not draft 2020-12{advice}"));
+    Refusal { missing: Some(meta.to_owned()), ..refusal }
+}
+
 /// Whether a document follows its meta-schema; what it breaks, else.
 pub(super) fn check(place: &Place<'_>, resources: &BTreeMap<String, Value>) -> Result<(), Vec<Refusal>> {
     let refuse = |reason: String| vec![Refusal::new(place.name.to_string(), reason)];
     let meta = place.schema.get("$schema").and_then(Value::as_str).unwrap_or(DRAFT);
     let broken: Vec<Refusal> = match resources.get(meta) {
+        // What another draft allows says nothing about this one.
+        None if meta.trim_end_matches('#') != DRAFT => return Err(vec![unknown(place, meta)]),
         None => refusals(&place.name, jsonschema::draft202012::meta::validator().iter_errors(place.schema)),
         Some(meta_schema) => {
             let pairs = resources.iter().map(|(uri, document)| (uri.as_str(), document));

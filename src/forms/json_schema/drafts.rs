@@ -244,7 +244,11 @@ impl Translation {
             ));
         }
         schema.remove(keyword);
-        if !fragment.is_empty() {
+        if fragment.starts_with('/') {
+            // As generators write it: a reference finds the place by its path, with it or without.
+            let message = format!("was left out: {id} is a path, which finds its place without an identifier");
+            self.remarks.push(Remark::at(&inside(place, keyword), message));
+        } else if !fragment.is_empty() {
             self.change(place, keyword, format!("{id} is $anchor"));
             schema.insert("$anchor".to_owned(), fragment.into());
         } else if !uri.is_empty() {

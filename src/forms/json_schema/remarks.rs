@@ -206,6 +206,10 @@ fn is_extension(word: &str) -> bool {
 
 /// The keyword that a word is a typing error of.
 fn meant(word: &str) -> Option<&'static str> {
+    // As documentation tools mark their own words.
+    if word.starts_with("$$") {
+        return None;
+    }
     let lower = word.to_lowercase();
     if let Some((_, meant)) = SYNONYMS.iter().find(|(synonym, _)| *synonym == lower) {
         return Some(meant);
