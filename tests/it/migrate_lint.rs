@@ -650,6 +650,30 @@ fn no_part_of_a_migration_is_too_much() {
     assert!(looked > 100, "{looked}");
 }
 
+/// Every beginning of each statement of which the checks read the words one after the other.
+#[test]
+fn no_beginning_of_a_statement_is_too_much() {
+    let statements = [
+        "CREATE TRIGGER a AFTER INSERT OR UPDATE OF b ON t FOR EACH ROW WHEN (true) EXECUTE FUNCTION f('x', 'y');",
+        "GRANT SELECT (a, b), INSERT ON TABLE t, u TO bedplate_app, PUBLIC WITH GRANT OPTION;",
+        "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM bedplate_app CASCADE;",
+        "CREATE POLICY p ON t FOR ALL TO bedplate_app USING (tenant_id = current_tenant()) WITH CHECK (true);",
+        "ALTER TABLE ONLY t ADD CONSTRAINT c FOREIGN KEY (a, b) REFERENCES u (a, b) ON DELETE CASCADE NOT VALID;",
+        "CREATE UNIQUE INDEX CONCURRENTLY i ON t USING btree (a DESC, (b ->> 'c')) INCLUDE (d) WHERE a > 1;",
+        "CREATE FUNCTION f(a int) RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$ BEGIN RETURN NULL; END $$;",
+        "COMMENT ON CONSTRAINT c ON t IS 'x'; DROP TRIGGER a ON t; ALTER TABLE t DISABLE TRIGGER a; SET LOCAL ROLE bedplate_system;",
+    ];
+    let table = "CREATE TABLE t (tenant_id uuid, a int, b jsonb, d int); ";
+    let migration = Source::Embedded(DatabaseName::Main).read().unwrap().remove(0);
+    for statement in statements {
+        for (end, _) in statement.char_indices() {
+            let mut part = migration.clone();
+            part.up = Script::new("up.sql", format!("{table}{}", &statement[..end]));
+            lint::lint(&[part], Rules::Tenants).unwrap();
+        }
+    }
+}
+
 #[test]
 fn our_own_folders_have_no_finding() {
     let mut looked = 0;

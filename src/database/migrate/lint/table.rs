@@ -290,7 +290,8 @@ impl Trigger {
         let on = all.iter().rposition(|word| word == "execute")?;
         let head: Vec<_> = all.iter().take_while(|word| *word != "on").map(String::as_str).collect();
         let events = ["insert", "update", "delete", "truncate"].into_iter().filter(|event| head.contains(event));
-        let call: Vec<_> = all[on + 2..].iter().map(String::as_str).collect();
+        // Half a statement may end here.
+        let call: Vec<_> = all.get(on + 2..)?.iter().map(String::as_str).collect();
         let open = call.iter().position(|word| *word == "(")?;
         let arguments = call[open + 1..].iter().filter(|word| !matches!(**word, "," | ")" | ";"));
         let trigger = Self {
