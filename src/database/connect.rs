@@ -177,7 +177,7 @@ pub(super) enum Cause {
     Socket(std::io::Error),
     Tls(Error),
     Late,
-    /// What answers is no server.
+    /// Another service answers.
     OtherService,
     /// Not what `target_session_attrs` asks for.
     Unfit,

@@ -151,7 +151,7 @@ pub(super) async fn record(connection: &mut AsyncPgConnection, entry: &Entry) ->
     Ok(())
 }
 
-/// From here on these tables may be empty: what `bedplate maintain` deletes, no file brings back.
+/// From here on these tables may be empty: no file brings back rows that `bedplate maintain` deleted.
 pub(super) async fn let_go(connection: &mut AsyncPgConnection, tables: &[&str]) -> Result<()> {
     #[derive(QueryableByName)]
     struct Found {

@@ -132,7 +132,7 @@ async fn load_file(
     let run = async {
         connection.batch_execute("SET LOCAL ROLE bedplate_system").await?;
         connection.batch_execute(sql).await?;
-        // What a file sets, as pg_dump's search_path, is its own.
+        // Settings of a file, such as the search_path of pg_dump, end with it.
         connection.batch_execute("RESET ROLE; RESET ALL").await
     };
     run.await.map_err(|error| in_file(&file.name, &error))?;

@@ -74,7 +74,7 @@ pub(super) fn check(place: &Place<'_>, resources: &BTreeMap<String, Value>) -> R
     let refuse = |reason: String| vec![Refusal::new(place.name.to_string(), reason)];
     let meta = place.schema.get("$schema").and_then(Value::as_str).unwrap_or(DRAFT);
     let broken: Vec<Refusal> = match resources.get(meta) {
-        // What another draft allows says nothing about this one.
+        // The rules of draft 2020-12 are not those of another draft.
         None if meta.trim_end_matches('#') != DRAFT => return Err(vec![unknown(place, meta)]),
         None => refusals(&place.name, jsonschema::draft202012::meta::validator().iter_errors(place.schema)),
         Some(meta_schema) => {
